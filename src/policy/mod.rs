@@ -1,0 +1,7 @@
+//! The contract between the renderer and the sidecars.
+//!
+//! The renderer writes these types, the sidecars read them, and the command line judges with the same code.
+
+pub mod gate;
+pub mod glob;
+pub mod reason;

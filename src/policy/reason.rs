@@ -1,0 +1,94 @@
+//! The reason codes: one per cause, the same in a `remote:` line, a log and the documentation.
+
+use std::fmt;
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])* $variant:ident = $code:literal, $retry:literal, $hint:literal;)*) => {
+        /// Why something was refused or failed.
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        pub enum Reason {
+            $($(#[doc = $doc])* $variant,)*
+        }
+
+        impl Reason {
+            /// All reasons, in the order of their declaration.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The code: stable, kebab-case, made for programs and for searching.
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)* }
+            }
+
+            /// What would allow it, or mend it.
+            pub fn hint(self) -> &'static str {
+                match self { $(Self::$variant => $hint,)* }
+            }
+
+            /// Whether the same request may succeed later without a change of the manifest or of the request.
+            pub fn retry_helps(self) -> bool {
+                match self { $(Self::$variant => $retry,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// No repository of that name is in the bottle.
+    RepositoryUnknown = "repository-unknown", false, "add the repository under `git:` in bottle.yaml";
+    /// No push rule matches the ref.
+    RefDenied = "ref-denied", false, "add a rule under `push:` whose `refs` matches this ref";
+    /// A push rule matches the ref and doesn't allow the operation.
+    OperationDenied = "operation-denied", false, "name the operation in the `allow` of the push rule";
+    /// The default branch isn't named by a rule.
+    DefaultBranch = "default-branch-protected", false, "write a push rule whose `refs` is the default branch itself, without a wildcard";
+    /// The ref is neither a branch nor a tag.
+    RefNamespace = "ref-namespace-denied", false, "push to refs/heads/ or refs/tags/";
+    /// A new commit touches a protected path.
+    PathProtected = "path-protected", false, "leave the path as the upstream has it, or change `protect:` in bottle.yaml";
+    /// A secret was found in what is new.
+    SecretFound = "secret-found", false, "take the secret out of every new commit (git rebase), not only out of the last one";
+    /// The scan could not be completed.
+    ScanFailed = "scan-failed", true, "see the gate's log; nothing was sent upstream";
+    /// The push is larger than the gate accepts.
+    PackTooLarge = "pack-too-large", false, "push fewer or smaller objects at a time, or raise `max_pack` in bottle.yaml";
+    /// A ref or object is of a kind that the gate doesn't pass on.
+    ObjectDenied = "object-denied", false, "branches name commits; tags name commits or annotated tags of commits";
+    /// The upstream could not be reached, or did not answer in time.
+    UpstreamDown = "upstream-down", true, "try again when the upstream answers";
+    /// The upstream presented a host key that isn't in the manifest.
+    HostKeyMismatch = "host-key-mismatch", false, "compare the upstream's host key with `known_host_key` in bottle.yaml";
+    /// The upstream did not accept our key or credential.
+    UpstreamAuth = "upstream-auth", false, "check the key or the credential that the manifest names for this repository";
+    /// The upstream's certificate was not accepted.
+    UpstreamTls = "upstream-tls", false, "check the upstream's certificate and the bottle's `extra_ca`";
+    /// The upstream's ref isn't where the push expects it.
+    UpstreamMoved = "upstream-moved", true, "fetch, rebase or merge, and push again";
+    /// The upstream refused the push.
+    UpstreamRefused = "upstream-refused", false, "see what the upstream says in the lines above";
+    /// A credential that the manifest names isn't there.
+    CredentialMissing = "credential-missing", true, "set the credential's environment variable or file and start the bottle again";
+    /// The gate has too many connections.
+    GateBusy = "gate-busy", true, "try again when other git commands have ended";
+    /// Something inside the gate failed.
+    GateFailed = "gate-failed", true, "see the gate's log";
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reason;
+
+    #[test]
+    fn every_code_is_unique_and_kebab_case() {
+        let mut codes: Vec<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+        assert!(codes.iter().all(|code| code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')));
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Reason::ALL.len());
+    }
+}

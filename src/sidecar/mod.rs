@@ -1,0 +1,3 @@
+//! The daemons that run in the sidecar containers.
+
+pub mod git_gate;
