@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# What `make lint` runs beside cargo fmt and clippy: shellcheck over our own scripts and over those that bottle renders,
+# and cargo-deny.
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/env.sh
+. scripts/env.sh
+
+shopt -s nullglob
+own=(scripts/*.sh .ci/run bench/*.sh)
+shellcheck -x "${own[@]}"
+echo "lint: shellcheck: ${#own[@]} scripts of our own"
+
+out=$(mktemp -d)
+trap 'rm -rf -- "$out"' EXIT
+rendered=0
+for manifest in examples/*/bottle.yaml; do
+    example=$(basename -- "$(dirname -- "$manifest")")
+    cargo run --quiet --locked -- render --all -f "$manifest" -o "$out/$example"
+    # Judged by its first line: hooks have no file name extension.
+    while IFS= read -r -d '' file; do
+        IFS= read -r first <"$file" || first=''
+        [[ $first == '#!/bin/sh'* ]] || continue
+        shellcheck -s sh "$file"
+        rendered=$((rendered + 1))
+    done < <(find "$out/$example" -type f -size -1M -print0)
+done
+if [[ -n ${manifest:-} ]] && ((rendered == 0)); then
+    echo "lint: error: the examples rendered no script that shellcheck could judge" >&2
+    exit 1
+fi
+echo "lint: shellcheck: $rendered rendered scripts"
+
+cargo deny --locked check bans licenses sources
+# The advisory database is a git repository that no package registry carries.
+if answer=$(timeout 60 cargo deny --locked fetch db 2>&1); then
+    cargo deny --locked check --disable-fetch advisories
+else
+    echo "lint: advisories not checked, their database cannot be fetched: $(sed '/^$/d' <<<"$answer" | tail -n 1)"
+fi
