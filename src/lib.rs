@@ -7,5 +7,8 @@
 
 pub mod cli;
 pub mod fs;
+pub mod manifest;
+pub mod plan;
 pub mod policy;
+pub mod render;
 pub mod sidecar;

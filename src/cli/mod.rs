@@ -1,12 +1,18 @@
 //! The command line: one file a subcommand, each with its arguments and its `run`.
 
+mod render;
+mod schema;
 mod sidecar;
+mod source;
+mod validate;
 
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::manifest::diagnostic::Diagnostics;
 
 /// Everything went well.
 pub const EXIT_OK: u8 = 0;
@@ -25,7 +31,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Render(render::Args),
+    Schema(schema::Args),
     Sidecar(sidecar::Args),
+    Validate(validate::Args),
 }
 
 /// Runs the command line and gives the exit code; the one place that prints an error.
@@ -39,13 +48,31 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let result = match cli.command {
+        Command::Render(args) => render::run(args),
+        Command::Schema(schema::Args) => schema::run(),
         Command::Sidecar(args) => sidecar::run(args),
+        Command::Validate(args) => validate::run(args),
     };
     match result {
+        // A reader that has seen enough, as in `bottle schema | head`, is no failure.
+        Err(error) if is_closed_pipe(&error) => ExitCode::from(EXIT_OK),
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            drop(writeln!(std::io::stderr(), "error: {error:#}"));
+            report(&error);
             ExitCode::from(EXIT_FAILURE)
         }
     }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn report(error: &anyhow::Error) {
+    let text = match error.downcast_ref::<Diagnostics>() {
+        // They bring their own `error:` lines, one each.
+        Some(diagnostics) => diagnostics.to_string(),
+        None => format!("error: {error:#}\n"),
+    };
+    drop(std::io::stderr().write_all(text.as_bytes()));
 }

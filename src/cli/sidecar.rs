@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::sidecar::git_gate;
+use crate::sidecar::{git_gate, probe};
 
 /// Run a sidecar; the containers' own command
 #[derive(Debug, clap::Args)]
@@ -15,11 +15,13 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Sidecar {
     GitGate(git_gate::Args),
+    Probe(probe::Args),
 }
 
 /// Runs the sidecar until it ends, and gives the exit code.
 pub(super) fn run(args: Args) -> Result<u8> {
     match args.sidecar {
         Sidecar::GitGate(args) => git_gate::run(args),
+        Sidecar::Probe(probe::Args) => probe::run(),
     }
 }

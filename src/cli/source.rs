@@ -1,0 +1,60 @@
+//! Where the manifest comes from: the options that several commands share.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+
+use crate::manifest::{Input, Loaded, Options, Trust, load};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Source {
+    /// Read the manifest from FILE, or from standard input for `-` [default: bottle.yaml here or in a directory above]
+    #[arg(short, long, value_name = "FILE", env = "BOTTLE_FILE")]
+    file: Option<PathBuf>,
+
+    /// Whose bottles are accepted: with `home` only those of your own configuration
+    #[arg(long, value_name = "WHOSE", env = "BOTTLE_TRUST", default_value = "manifest")]
+    trust: TrustArg,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TrustArg {
+    /// Those of the manifest, and your own as `home/NAME`
+    Manifest,
+    /// Only your own
+    Home,
+}
+
+impl Source {
+    /// Loads the manifest that the options name.
+    pub(super) fn load(self, working_directory: PathBuf) -> Result<Loaded> {
+        let Self { file, trust } = self;
+        let options = Options {
+            input: match file {
+                None => Input::Discover,
+                Some(path) if path.as_os_str() == "-" => Input::Stdin,
+                Some(path) => Input::File(path),
+            },
+            trust: match trust {
+                TrustArg::Manifest => Trust::Manifest,
+                TrustArg::Home => Trust::Home,
+            },
+            working_directory,
+            home_bottles: home_bottles(),
+        };
+        Ok(load(&options)?)
+    }
+}
+
+/// The working directory.
+pub(super) fn working_directory() -> Result<PathBuf> {
+    std::env::current_dir().context("the working directory can't be found")
+}
+
+/// The directory of the user's own bottles (XDG Base Directory Specification).
+fn home_bottles() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))?;
+    Some(config.join("bottle/bottles"))
+}

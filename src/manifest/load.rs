@@ -1,0 +1,296 @@
+//! Reading `bottle.yaml`, and the bottles of the user's own configuration that it names.
+
+use std::io::Read as _;
+use std::path::{Component, Path, PathBuf};
+
+use super::Manifest;
+use super::decode::{Decode as _, Decoder};
+use super::diagnostic::{Diagnostic, Diagnostics};
+use super::extends::{self, Bottles, HOME};
+use super::node::{self, Kind, Node};
+use super::source::{FileId, Sources, Span, Spanned, shown};
+use crate::fs;
+
+/// The name of the file that is looked for.
+pub const FILE_NAME: &str = "bottle.yaml";
+
+/// Where a manifest comes from.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// `bottle.yaml` in the working directory or the nearest directory above it.
+    Discover,
+    /// This file.
+    File(PathBuf),
+    /// Standard input; paths in it are relative to the working directory.
+    Stdin,
+}
+
+/// Whose bottles an agent may be put in.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Trust {
+    /// Those of the manifest, and the user's own.
+    #[default]
+    Manifest,
+    /// Only the user's own (`home/NAME`), so that a cloned repository can't bring its own policy.
+    Home,
+}
+
+/// What loading needs to know of its surroundings.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the manifest comes from.
+    pub input: Input,
+    /// Whose bottles are accepted.
+    pub trust: Trust,
+    /// The working directory, absolute.
+    pub working_directory: PathBuf,
+    /// The directory of the user's own bottles, if there is one.
+    pub home_bottles: Option<PathBuf>,
+}
+
+/// A manifest with what is needed to speak of it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The manifest; `extends` is resolved.
+    pub manifest: Manifest,
+    /// The files it was read from.
+    pub sources: Sources,
+    /// The directory of each file, absolute, in the order of the files.
+    directories: Vec<(FileId, PathBuf)>,
+}
+
+impl Loaded {
+    /// The directory that relative paths written in a file start from.
+    pub fn directory(&self, file: FileId) -> &Path {
+        self.directories.iter().find(|(id, _)| *id == file).map_or(Path::new("/"), |(_, directory)| directory)
+    }
+
+    /// Wraps what a later phase found wrong.
+    pub fn diagnostics(self, list: Vec<Diagnostic>) -> Diagnostics {
+        Diagnostics { sources: self.sources, list }
+    }
+}
+
+/// Loads a manifest. All errors of the phase are reported together.
+///
+/// # Errors
+///
+/// What can't be read, isn't YAML, has unknown, duplicate or missing keys or wrong values, or extends what isn't there.
+pub fn load(options: &Options) -> Result<Loaded, Diagnostics> {
+    let mut loader =
+        Loader { options, sources: Sources::default(), directories: Vec::new(), errors: Vec::new() };
+    let manifest = loader.manifest();
+    let Loader { sources, directories, mut errors, .. } = loader;
+    match manifest {
+        Some(manifest) if errors.is_empty() => Ok(Loaded { manifest, sources, directories }),
+        _ => {
+            // An inherited value is decoded once for each heir; what is wrong with it is said once.
+            let mut seen: Vec<(Option<Span>, String)> = Vec::new();
+            errors.retain(|error| {
+                let key = (error.span, error.message.clone());
+                let new = !seen.contains(&key);
+                if new {
+                    seen.push(key);
+                }
+                new
+            });
+            errors.sort_by_key(|error| error.span.map(|span| span.start));
+            Err(Diagnostics { sources, list: errors })
+        }
+    }
+}
+
+struct Loader<'a> {
+    options: &'a Options,
+    sources: Sources,
+    directories: Vec<(FileId, PathBuf)>,
+    errors: Vec<Diagnostic>,
+}
+
+impl Loader<'_> {
+    fn manifest(&mut self) -> Option<Manifest> {
+        let (name, directory, text) = match self.read() {
+            Ok(read) => read,
+            Err(error) => {
+                self.errors.push(error);
+                return None;
+            }
+        };
+        let root = self.parse(name, directory, text)?;
+        let root = self.with_bottles(root);
+        let mut decoder = Decoder::default();
+        let manifest = Manifest::decode(&root, &mut decoder);
+        self.errors.append(&mut decoder.errors);
+        self.check_trust(manifest.as_ref());
+        manifest
+    }
+
+    /// The name for messages, the directory, and the text.
+    fn read(&self) -> Result<(String, PathBuf, String), Diagnostic> {
+        let failed = |error: &dyn std::fmt::Display| Diagnostic::without_place(error.to_string());
+        let working_directory = &self.options.working_directory;
+        let path = match &self.options.input {
+            Input::Stdin => {
+                let mut text = String::new();
+                std::io::stdin().read_to_string(&mut text).map_err(|error| {
+                    failed(&format_args!("could not read the manifest from standard input: {error}"))
+                })?;
+                return Ok(("<stdin>".to_owned(), working_directory.clone(), text));
+            }
+            Input::File(path) => working_directory.join(path),
+            Input::Discover => discover(working_directory).ok_or_else(|| {
+                Diagnostic::without_place(format!("there is no `{FILE_NAME}` here or in a directory above"))
+                    .hint("write one, or name a file with `-f FILE`")
+            })?,
+        };
+        let text = fs::read_to_string(&path).map_err(|error| failed(&error))?;
+        let directory = path.parent().unwrap_or(working_directory).to_owned();
+        // Only the last part: the same manifest gives the same bytes in any directory.
+        let name =
+            path.file_name().map_or_else(|| FILE_NAME.to_owned(), |name| name.to_string_lossy().into_owned());
+        Ok((name, lexically_normal(&directory), text))
+    }
+
+    fn parse(&mut self, name: String, directory: PathBuf, text: String) -> Option<Node> {
+        let file = self.sources.add(name, text);
+        self.directories.push((file, directory));
+        match node::parse(file, self.sources.text(file)) {
+            Ok(root) => Some(root),
+            Err(mut errors) => {
+                self.errors.append(&mut errors);
+                None
+            }
+        }
+    }
+
+    /// The tree with every bottle that is needed in its `bottles`, each with what it inherits.
+    fn with_bottles(&mut self, root: Node) -> Node {
+        let Kind::Mapping(entries) = root.kind else { return root };
+        let mut bottles = Bottles::new();
+        let mut key = None;
+        let mut kept = Vec::with_capacity(entries.len());
+        for (name, node) in entries {
+            match node.kind {
+                Kind::Mapping(local) if name.value == "bottles" => {
+                    for (name, node) in local {
+                        if name.value.starts_with(HOME) {
+                            self.errors.push(
+                                Diagnostic::new(
+                                    name.span,
+                                    "a bottle of the manifest can't be called `home/…`",
+                                )
+                                .hint("that is how the bottles of your own configuration are named"),
+                            );
+                        } else {
+                            bottles.add(name, node);
+                        }
+                    }
+                    key = Some((name, node.span));
+                }
+                _ => kept.push((name, node)),
+            }
+        }
+        let mut wanted: Vec<(String, Span)> = agents_bottles(&kept);
+        wanted.extend(bottles.iter().filter_map(|(name, node)| extends::parent(&name.value, node)));
+        while let Some((name, span)) = wanted.pop() {
+            let Some(short) = name.strip_prefix(HOME) else { continue };
+            if bottles.contains(&name) {
+                continue;
+            }
+            if let Some(node) = self.home_bottle(short, span) {
+                wanted.extend(extends::parent(&name, &node));
+                bottles.add(Spanned::new(name, node.span), node);
+            }
+        }
+        let resolved = bottles.resolved(&mut self.errors);
+        if let Some((key, span)) = key {
+            kept.insert(0, (key, Node { kind: Kind::Mapping(resolved), span }));
+        } else if !resolved.is_empty() {
+            let key = Spanned::new("bottles".to_owned(), root.span);
+            kept.insert(0, (key, Node { kind: Kind::Mapping(resolved), span: root.span }));
+        }
+        Node { kind: Kind::Mapping(kept), span: root.span }
+    }
+
+    fn home_bottle(&mut self, name: &str, span: Span) -> Option<Node> {
+        if name.is_empty() || name.contains(['/', '.', '\0']) {
+            return None; // The name itself is refused when it is decoded.
+        }
+        let Some(directory) = self.options.home_bottles.clone() else {
+            self.errors.push(
+                Diagnostic::new(
+                    span,
+                    format!("there is no home directory to look for the bottle `{}` in", shown(name)),
+                )
+                .hint("set HOME"),
+            );
+            return None;
+        };
+        let path = directory.join(format!("{name}.yaml"));
+        match fs::read_to_string(&path) {
+            Ok(text) => self.parse(format!("{HOME}{name}.yaml"), directory, text),
+            Err(error) => {
+                self.errors.push(Diagnostic::new(span, error.to_string()).hint(format!(
+                    "`{HOME}NAME` is the file NAME.yaml in {}",
+                    shown(&directory.to_string_lossy())
+                )));
+                None
+            }
+        }
+    }
+
+    fn check_trust(&mut self, manifest: Option<&Manifest>) {
+        if self.options.trust != Trust::Home {
+            return;
+        }
+        let agents = manifest.and_then(|manifest| manifest.agents.as_ref());
+        for (_, agent) in agents.into_iter().flat_map(super::decode::Map::iter) {
+            if !agent.bottle.value.as_str().starts_with(HOME) {
+                self.errors.push(
+                    Diagnostic::new(
+                        agent.bottle.span,
+                        format!(
+                            "the bottle `{}` is the manifest's own, and only your own are trusted",
+                            agent.bottle.value.as_str()
+                        ),
+                    )
+                    .hint("use `bottle: home/NAME`, or leave out `--trust home` after reading the manifest"),
+                );
+            }
+        }
+    }
+}
+
+/// The bottles that the agents name.
+fn agents_bottles(entries: &[(Spanned<String>, Node)]) -> Vec<(String, Span)> {
+    let agents = entries.iter().find(|(key, _)| key.value == "agents").map(|(_, node)| &node.kind);
+    let Some(Kind::Mapping(agents)) = agents else { return Vec::new() };
+    let bottle = |(_, agent): &(Spanned<String>, Node)| {
+        let Kind::Mapping(entries) = &agent.kind else { return None };
+        let (_, value) = entries.iter().find(|(key, _)| key.value == "bottle")?;
+        match &value.kind {
+            Kind::Scalar { text, .. } => Some((text.clone(), value.span)),
+            _ => None,
+        }
+    };
+    agents.iter().filter_map(bottle).collect()
+}
+
+fn discover(from: &Path) -> Option<PathBuf> {
+    from.ancestors().map(|directory| directory.join(FILE_NAME)).find(|path| path.is_file())
+}
+
+/// Takes `.` and `x/..` out of an absolute path, without looking at the disk.
+pub(crate) fn lexically_normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            other => normal.push(other),
+        }
+    }
+    normal
+}

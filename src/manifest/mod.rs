@@ -1,0 +1,21 @@
+//! The manifest, `bottle.yaml`: its types, how it is loaded, and how a person is told what is wrong with it.
+
+mod decode;
+pub mod diagnostic;
+mod extends;
+mod load;
+mod node;
+mod schema;
+pub mod source;
+mod types;
+pub mod values;
+
+pub use decode::{List, Map, OneOrMany};
+pub(crate) use load::lexically_normal;
+pub use load::{FILE_NAME, Input, Loaded, Options, Trust, load};
+pub use schema::schema;
+pub use types::{
+    Agent, Basic, Bottle, Credential, CredentialSource, Deny, Egress, Images, Inject, Manifest, OnSecret,
+    Operation, Pipelock, Preset, PushRule, Repository, Resources, Route, Scheme, Sidecars, Supervise,
+    SuperviseOptions, True, Workspace,
+};

@@ -1,0 +1,391 @@
+//! What is wrong with a manifest beyond its syntax.
+
+use std::collections::HashMap;
+
+use super::gate::spellings;
+use super::hosts;
+use crate::manifest::diagnostic::{Diagnostic, suggest};
+use crate::manifest::source::{Span, Spanned};
+use crate::manifest::values::{HostPath, Name, PathBase, Transport};
+use crate::manifest::{Agent, Bottle, Credential, Loaded, Map, Repository, Route, Scheme, Workspace};
+
+/// The environment variables that the bundle sets in the agent's container.
+const RESERVED: [&str; 2] = ["GIT_CONFIG_SYSTEM", "HOME"];
+
+pub(super) fn manifest(loaded: &Loaded) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    let none = Map::default();
+    let bottles = loaded.manifest.bottles.as_ref().unwrap_or(&none);
+    for (_, checked) in bottles {
+        bottle(checked, &mut errors);
+    }
+    for (name, checked) in loaded.manifest.agents.iter().flat_map(Map::iter) {
+        let found = bottles.get(checked.bottle.value.as_str()).map(|(_, bottle)| bottle);
+        if found.is_none() {
+            let wanted = checked.bottle.value.as_str();
+            errors.push(
+                Diagnostic::new(checked.bottle.span, format!("there is no bottle `{wanted}`"))
+                    .hint(suggest(wanted, bottles.names())),
+            );
+        }
+        agent(name, checked, found, &mut errors);
+    }
+    // What a bottle inherits is checked in each heir; what is wrong with it is said once.
+    let mut seen: Vec<(Option<Span>, String)> = Vec::new();
+    errors.retain(|error| {
+        let key = (error.span, error.message.clone());
+        let new = !seen.contains(&key);
+        if new {
+            seen.push(key);
+        }
+        new
+    });
+    errors
+}
+
+/// Says which of several keys is meant when not exactly one of them is there.
+fn exactly_one(span: Span, what: &str, keys: &[(&str, Option<Span>)], errors: &mut Vec<Diagnostic>) {
+    let names = keys.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
+    let mut given = keys.iter().filter_map(|(_, span)| *span);
+    match (given.next(), given.next()) {
+        (None, _) => errors.push(Diagnostic::new(span, format!("{what} needs {names}"))),
+        (Some(first), Some(second)) => errors.push(
+            Diagnostic::new(second, format!("{what} has more than one of {names}"))
+                .note(first, "the first one is here")
+                .hint("keep one of them"),
+        ),
+        (Some(_), None) => {}
+    }
+}
+
+fn bottle(bottle: &Bottle, errors: &mut Vec<Diagnostic>) {
+    let Bottle { extends: _, egress, credentials, git, supervise: _, pipelock: _, sidecars: _ } = bottle;
+    let none = Map::default();
+    let credentials = credentials.as_ref().unwrap_or(&none);
+    for (name, checked) in credentials {
+        credential(name, checked, errors);
+    }
+    for checked in
+        egress.iter().filter_map(|egress| egress.value.routes.as_ref()).flat_map(|routes| routes.iter())
+    {
+        route(checked, credentials, errors);
+    }
+    for path in
+        egress.iter().filter_map(|egress| egress.value.extra_ca.as_ref()).flat_map(|paths| paths.iter())
+    {
+        file_source(path, "`extra_ca`", errors);
+    }
+    let repositories = git.iter().flat_map(Map::iter);
+    for (name, checked) in repositories.clone() {
+        repository(name, checked, credentials, errors);
+    }
+    same_remote(git.iter().flat_map(Map::iter), errors);
+    let parts = repositories
+        .filter_map(|(name, repository)| Some((name.value.as_str(), repository.extra_hosts.as_ref()?)));
+    hosts::merge(parts, errors);
+}
+
+/// Two repositories whose remotes people write alike: the agent's git could take only one of them.
+fn same_remote<'a>(
+    repositories: impl Iterator<Item = &'a (Spanned<Name>, Repository)>,
+    errors: &mut Vec<Diagnostic>,
+) {
+    let mut seen: HashMap<String, &Spanned<Name>> = HashMap::new();
+    for (name, repository) in repositories {
+        for spelling in spellings(&repository.upstream.value) {
+            if let Some(first) = seen.insert(spelling, name)
+                && first.span != name.span
+            {
+                errors.push(
+                    Diagnostic::new(
+                        repository.upstream.span,
+                        format!(
+                            "the repositories `{}` and `{}` have the same upstream",
+                            first.value.as_str(),
+                            name.value.as_str()
+                        ),
+                    )
+                    .note(first.span, "the first one is here")
+                    .hint("declare it once: its URL can lead to only one of them"),
+                );
+                break;
+            }
+        }
+    }
+}
+
+fn credential(name: &Spanned<Name>, credential: &Credential, errors: &mut Vec<Diagnostic>) {
+    let what = format!("the credential `{}`", name.value.as_str());
+    let source = &credential.source;
+    let keys = [
+        ("env", source.value.env.as_ref().map(|env| env.span)),
+        ("file", source.value.file.as_ref().map(|file| file.span)),
+    ];
+    exactly_one(source.span, &format!("the source of {what}"), &keys, errors);
+    if let Some(file) = &source.value.file {
+        file_source(file, &what, errors);
+    }
+    if let Some(inject) = &credential.inject {
+        let keys = [
+            ("header", inject.value.header.as_ref().map(|header| header.span)),
+            ("bearer", inject.value.bearer.as_ref().map(|bearer| bearer.span)),
+            ("basic", inject.value.basic.as_ref().map(|basic| basic.span)),
+        ];
+        exactly_one(inject.span, &format!("`inject` of {what}"), &keys, errors);
+    }
+}
+
+fn known_credential<'a>(
+    name: &Spanned<Name>,
+    credentials: &'a Map<Name, Credential>,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<&'a Credential> {
+    let wanted = name.value.as_str();
+    let found = credentials.get(wanted).map(|(_, credential)| credential);
+    if found.is_none() {
+        errors.push(
+            Diagnostic::new(name.span, format!("there is no credential `{wanted}`"))
+                .hint(suggest(wanted, credentials.names())),
+        );
+    }
+    found
+}
+
+fn route(route: &Spanned<Route>, credentials: &Map<Name, Credential>, errors: &mut Vec<Diagnostic>) {
+    let Route {
+        host: _,
+        ports: _,
+        methods,
+        paths: _,
+        scheme,
+        websocket: _,
+        private: _,
+        credential,
+        on_secret: _,
+    } = &route.value;
+    if let Some(methods) = methods
+        && methods.0.len() > 1
+        && let Some(any) = methods.iter().find(|method| method.value.as_str() == "ANY")
+    {
+        errors.push(
+            Diagnostic::new(any.span, "`ANY` stands beside other methods")
+                .hint("write `methods: [ANY]`, or only the methods meant"),
+        );
+    }
+    let Some(name) = credential else { return };
+    if let Some(credential) = known_credential(name, credentials, errors)
+        && credential.inject.is_none()
+    {
+        errors.push(
+            Diagnostic::new(
+                name.span,
+                format!("the credential `{}` doesn't say how a request carries it", name.value.as_str()),
+            )
+            .hint(
+                "add `inject: { bearer: true }`, `{ header: NAME }` or `{ basic: { username: NAME } }` to it",
+            ),
+        );
+    }
+    if let Some(scheme) = scheme
+        && scheme.value == Scheme::Http
+    {
+        errors.push(
+            Diagnostic::new(name.span, "a credential can't travel in the clear")
+                .note(scheme.span, "the route's scheme is http")
+                .hint("use https, or take the credential off this route"),
+        );
+    }
+}
+
+fn repository(
+    name: &Spanned<Name>,
+    repository: &Repository,
+    credentials: &Map<Name, Credential>,
+    errors: &mut Vec<Diagnostic>,
+) {
+    let Repository {
+        upstream,
+        identity_file,
+        ssh_agent,
+        credential,
+        known_host_key,
+        extra_hosts: _,
+        push: _,
+        protect: _,
+        max_pack: _,
+    } = repository;
+    let what = format!("the repository `{}`", name.value.as_str());
+    match upstream.value.transport {
+        Transport::Ssh => {
+            let keys = [
+                ("identity_file", identity_file.as_ref().map(|file| file.span)),
+                ("ssh_agent", ssh_agent.as_ref().map(|agent| agent.span)),
+            ];
+            exactly_one(upstream.span, &format!("{what}, which is reached by SSH,"), &keys, errors);
+            if let Some(credential) = credential {
+                errors.push(
+                    Diagnostic::new(
+                        credential.span,
+                        format!("{what} is reached by SSH, which uses no credential"),
+                    )
+                    .hint("name a key with `identity_file`, or write `ssh_agent: true`"),
+                );
+            }
+            if known_host_key.is_none() {
+                let host = &upstream.value.host;
+                errors.push(
+                    Diagnostic::new(upstream.span, format!("{what} has no `known_host_key`, so its upstream could be anyone"))
+                        .hint(format!(
+                            "compare the fingerprint with your host's documentation, then add the output of `ssh-keyscan -p {} {host}` without the host name",
+                            upstream.value.effective_port()
+                        )),
+                );
+            }
+            if let Some(file) = identity_file {
+                file_source(file, &what, errors);
+            }
+        }
+        Transport::Https => {
+            let ssh_only = [
+                ("identity_file", identity_file.as_ref().map(|file| file.span)),
+                ("ssh_agent", ssh_agent.as_ref().map(|agent| agent.span)),
+                (
+                    "known_host_key",
+                    known_host_key.as_ref().and_then(|keys| keys.0.first()).map(|key| key.span),
+                ),
+            ];
+            for (key, span) in ssh_only {
+                if let Some(span) = span {
+                    errors.push(
+                        Diagnostic::new(
+                            span,
+                            format!("{what} is reached by HTTPS, which has no use for `{key}`"),
+                        )
+                        .note(upstream.span, "the upstream is here")
+                        .hint("take it out, or use the upstream's SSH URL"),
+                    );
+                }
+            }
+            if let Some(credential) = credential
+                && let Some(found) = known_credential(credential, credentials, errors)
+            {
+                https_credential(credential, found, errors);
+            }
+        }
+    }
+}
+
+/// git sends a user name and a password; the user name comes from the credential's `inject: { basic: … }`.
+fn https_credential(name: &Spanned<Name>, credential: &Credential, errors: &mut Vec<Diagnostic>) {
+    let basic = credential.inject.as_ref().and_then(|inject| inject.value.basic.as_ref());
+    if basic.is_none() {
+        errors.push(
+            Diagnostic::new(
+                name.span,
+                format!("the credential `{}` has no user name, which git needs", name.value.as_str()),
+            )
+            .hint("add `inject: { basic: { username: x-access-token } }` to it"),
+        );
+    }
+}
+
+/// A file that holds one thing: never a directory such as the home directory or the root.
+fn file_source(path: &Spanned<HostPath>, what: &str, errors: &mut Vec<Diagnostic>) {
+    if path.value.rest.is_empty() || path.value.rest.ends_with("..") {
+        errors.push(Diagnostic::new(path.span, format!("{what} names a directory where a file is meant")));
+    }
+}
+
+fn agent(name: &Spanned<Name>, agent: &Agent, bottle: Option<&Bottle>, errors: &mut Vec<Diagnostic>) {
+    let Agent {
+        bottle: _,
+        preset,
+        image,
+        build,
+        command,
+        workspace,
+        env,
+        prompt,
+        skills,
+        resources: _,
+        runtime: _,
+    } = agent;
+    let keys = [
+        ("preset", preset.as_ref().map(|preset| preset.span)),
+        ("image", image.as_ref().map(|image| image.span)),
+        ("build", build.as_ref().map(|build| build.span)),
+    ];
+    exactly_one(name.span, &format!("the agent `{}`", name.value.as_str()), &keys, errors);
+    for path in build.iter().chain(prompt.iter()).chain(skills.iter().flat_map(|skills| skills.iter())) {
+        opens_the_host(path, errors);
+    }
+    for (variable, _) in env.iter().flat_map(Map::iter) {
+        if RESERVED.contains(&variable.value.as_str()) {
+            errors.push(
+                Diagnostic::new(
+                    variable.span,
+                    format!("`{}` is set by the bundle itself", variable.value.as_str()),
+                )
+                .hint("take it out of `env`"),
+            );
+        }
+    }
+    if command.is_none()
+        && let Some(span) = image.as_ref().map(|image| image.span).or(build.as_ref().map(|build| build.span))
+    {
+        errors.push(
+            Diagnostic::new(
+                span,
+                format!("the agent `{}` has an image of its own and no `command`", name.value.as_str()),
+            )
+            .hint("add `command: [...]`: the bundle's entrypoint takes the place of the image's"),
+        );
+    }
+    let Some(workspace) = workspace else { return };
+    let Workspace { clone, mount } = &workspace.value;
+    let keys = [
+        ("clone", clone.as_ref().map(|clone| clone.span)),
+        ("mount", mount.as_ref().map(|mount| mount.span)),
+    ];
+    exactly_one(workspace.span, "`workspace`", &keys, errors);
+    if let Some(mount) = mount {
+        opens_the_host(mount, errors);
+    }
+    if let (Some(clone), Some(bottle)) = (clone, bottle) {
+        let none = Map::default();
+        let repositories = bottle.git.as_ref().unwrap_or(&none);
+        let wanted = clone.value.as_str();
+        if repositories.get(wanted).is_none() {
+            errors.push(
+                Diagnostic::new(clone.span, format!("the bottle has no repository `{wanted}`"))
+                    .hint(suggest(wanted, repositories.names())),
+            );
+        }
+    }
+}
+
+/// Refuses to give the agent what would give it the host: the root, a home directory, the user's SSH keys or Docker's
+/// socket.
+fn opens_the_host(path: &Spanned<HostPath>, errors: &mut Vec<Diagnostic>) {
+    let HostPath { base, rest } = &path.value;
+    let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
+    let what = match (base, segments.as_slice()) {
+        (PathBase::Root, []) => Some("the root of the file system"),
+        (PathBase::Home, []) | (PathBase::Root, ["root" | "home"] | ["home" | "Users", _]) => {
+            Some("a home directory")
+        }
+        (PathBase::Home, [".ssh", ..])
+        | (PathBase::Root, ["root", ".ssh", ..] | ["home" | "Users", _, ".ssh", ..]) => Some("SSH keys"),
+        (PathBase::Root, ["var", "run"] | ["run" | "var"] | ["proc" | "sys" | "dev", ..]) => {
+            Some("a directory that steers the host")
+        }
+        (_, [.., "docker.sock" | "podman.sock" | "containerd.sock"]) => Some("the engine's socket"),
+        _ => None,
+    };
+    if let Some(what) = what {
+        errors.push(
+            Diagnostic::new(path.span, format!("this is {what}, which would give the agent the host"))
+                .hint("name the directory of one project"),
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! The plan: the manifest resolved for one agent.
+//!
+//! Every name is looked up, every default decided, every conflict found. A plan is pure data: no input or output, and
+//! nothing of the machine it was made on.
+
+mod built;
+mod check;
+mod gate;
+mod hosts;
+
+use indexmap::IndexMap;
+
+use crate::manifest::diagnostic::{Diagnostic, Diagnostics, list, suggest};
+use crate::manifest::source::Spanned;
+use crate::manifest::values::{EnvValue, HostPath, Name};
+use crate::manifest::{self, Loaded, Map, Resources, Workspace};
+
+pub use gate::{Gate, Remote, Secret};
+
+/// A path on the host, with the directory of the file that names it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Path {
+    /// The path as written.
+    pub written: HostPath,
+    /// The directory of the file that names it, absolute.
+    pub directory: std::path::PathBuf,
+}
+
+/// Everything that the bundle of one agent is made from.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The agent's name.
+    pub slug: String,
+    /// The agent's container.
+    pub agent: Agent,
+    /// The git gate, where the bottle has repositories.
+    pub gate: Option<Gate>,
+    /// The registry and path of published sidecar images; without it Compose builds them.
+    pub images: Option<String>,
+}
+
+/// The agent's container.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// What it is made from.
+    pub image: Image,
+    /// The command, where it isn't the image's own.
+    pub command: Option<Vec<String>>,
+    /// The user's environment variables, in the order of the manifest.
+    pub environment: IndexMap<String, String>,
+    /// The repository that is cloned into the workspace.
+    pub clone: Option<String>,
+    /// Processors, in Compose's notation.
+    pub cpus: Option<String>,
+    /// Memory, in Compose's notation.
+    pub memory: String,
+    /// The most processes.
+    pub pids: u32,
+    /// Another OCI runtime.
+    pub runtime: Option<String>,
+}
+
+/// What the agent's container is made from.
+#[derive(Clone, Debug)]
+pub enum Image {
+    /// The preset `shell`.
+    Shell,
+    /// An image.
+    Named(String),
+    /// A directory with a Dockerfile.
+    Build(Path),
+}
+
+/// Resolves the manifest for one agent, or for the only one there is.
+///
+/// # Errors
+///
+/// Everything that [`check`] finds; an agent that isn't there, or several when none is named; parts of the manifest
+/// whose sidecars this version doesn't have.
+pub fn resolve(loaded: Loaded, agent: Option<&str>) -> Result<Plan, Diagnostics> {
+    resolve_each(loaded, |agents| match agent {
+        Some(wanted) if agents.get(wanted).is_some() => Ok(vec![wanted.to_owned()]),
+        Some(wanted) => Err(Diagnostic::without_place(format!("there is no agent `{wanted}`"))
+            .hint(suggest(wanted, agents.names()))),
+        None => match agents.0.as_slice() {
+            [(name, _)] => Ok(vec![name.value.as_str().to_owned()]),
+            [] => {
+                Err(Diagnostic::without_place("the manifest has no agents").hint("add one under `agents:`"))
+            }
+            _ => Err(Diagnostic::without_place("the manifest has several agents, and none is named")
+                .hint(format!("name one of {}, or render all with `--all`", list(agents.names())))),
+        },
+    })
+    .map(|mut plans| plans.swap_remove(0))
+}
+
+/// Resolves the manifest for all its agents.
+///
+/// # Errors
+///
+/// As [`resolve`].
+pub fn resolve_all(loaded: Loaded) -> Result<Vec<Plan>, Diagnostics> {
+    resolve_each(loaded, |agents| {
+        if agents.is_empty() {
+            return Err(
+                Diagnostic::without_place("the manifest has no agents").hint("add one under `agents:`")
+            );
+        }
+        Ok(agents.names().map(str::to_owned).collect())
+    })
+}
+
+/// Finds what is wrong with a manifest beyond its syntax, for all bottles and agents.
+///
+/// # Errors
+///
+/// Names that nothing has, settings that exclude each other, hosts with two addresses, mounts that open the host.
+pub fn check(loaded: Loaded) -> Result<Loaded, Diagnostics> {
+    let errors = check::manifest(&loaded);
+    if errors.is_empty() { Ok(loaded) } else { Err(loaded.diagnostics(errors)) }
+}
+
+type Agents = Map<Name, manifest::Agent>;
+
+fn resolve_each(
+    loaded: Loaded,
+    choose: impl FnOnce(&Agents) -> Result<Vec<String>, Diagnostic>,
+) -> Result<Vec<Plan>, Diagnostics> {
+    let loaded = check(loaded)?;
+    let none = Agents::default();
+    let agents = loaded.manifest.agents.as_ref().unwrap_or(&none);
+    let chosen = match choose(agents) {
+        Ok(chosen) => chosen,
+        Err(error) => return Err(loaded.diagnostics(vec![error])),
+    };
+    let mut errors = Vec::new();
+    let mut plans = Vec::with_capacity(chosen.len());
+    // The same bottle serves many agents: what isn't built in it is said once.
+    let mut judged: Vec<&str> = Vec::new();
+    for (name, agent) in agents.iter().filter(|(name, _)| {
+        chosen.len() == agents.0.len() || chosen.iter().any(|chosen| chosen == name.value.as_str())
+    }) {
+        let bottle_name = agent.bottle.value.as_str();
+        // `check` has shown that it is there.
+        let Some((_, bottle)) = loaded.manifest.bottles.as_ref().and_then(|bottles| bottles.get(bottle_name))
+        else {
+            continue;
+        };
+        if !judged.contains(&bottle_name) {
+            judged.push(bottle_name);
+            built::bottle(bottle, &mut errors);
+        }
+        built::agent(agent, &mut errors);
+        if errors.is_empty() {
+            plans.push(plan(&loaded, name.value.as_str(), agent, bottle));
+        }
+    }
+    if errors.is_empty() { Ok(plans) } else { Err(loaded.diagnostics(errors)) }
+}
+
+/// The memory of an agent's container, where the manifest says nothing.
+const DEFAULT_MEMORY: &str = "4g";
+/// The processes of an agent's container, where the manifest says nothing.
+const DEFAULT_PIDS: u32 = 512;
+
+fn plan(loaded: &Loaded, slug: &str, agent: &manifest::Agent, bottle: &manifest::Bottle) -> Plan {
+    let manifest::Agent {
+        bottle: _,
+        preset: _,
+        image,
+        build,
+        command,
+        workspace,
+        env,
+        prompt: _,
+        skills: _,
+        resources,
+        runtime,
+    } = agent;
+    let image = match (image, build) {
+        (Some(image), _) => Image::Named(image.value.as_str().to_owned()),
+        (None, Some(build)) => Image::Build(path(loaded, build)),
+        (None, None) => Image::Shell,
+    };
+    let clone = workspace.as_ref().and_then(|workspace| {
+        let Workspace { clone, mount: _ } = &workspace.value;
+        clone.as_ref().map(|name| name.value.as_str().to_owned())
+    });
+    let none = Resources { cpus: None, memory: None, pids: None };
+    let Resources { cpus, memory, pids } = resources.as_ref().unwrap_or(&none);
+    let texts =
+        |list: &manifest::List<EnvValue>| list.iter().map(|text| text.value.as_str().to_owned()).collect();
+    Plan {
+        slug: slug.to_owned(),
+        agent: Agent {
+            image,
+            command: command.as_ref().map(texts),
+            environment: env
+                .iter()
+                .flat_map(Map::iter)
+                .map(|(name, value)| (name.value.as_str().to_owned(), value.value.as_str().to_owned()))
+                .collect(),
+            clone,
+            cpus: cpus.as_ref().map(|cpus| cpus.value.as_str().to_owned()),
+            memory: memory.as_ref().map_or(DEFAULT_MEMORY, |memory| memory.value.as_str()).to_owned(),
+            pids: pids.as_ref().map_or(DEFAULT_PIDS, |pids| pids.value.0),
+            runtime: runtime.as_ref().map(|runtime| runtime.value.as_str().to_owned()),
+        },
+        gate: gate::plan(loaded, bottle),
+        images: loaded.manifest.images.as_ref().map(|images| images.registry.value.as_str().to_owned()),
+    }
+}
+
+fn path(loaded: &Loaded, path: &Spanned<HostPath>) -> Path {
+    Path { written: path.value.clone(), directory: loaded.directory(path.span.file).to_owned() }
+}

@@ -1,0 +1,261 @@
+//! From a plan to the bundle: the files, their text, and how they are written and checked.
+
+mod context;
+mod environment;
+mod escape;
+mod read_back;
+mod write;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use minijinja::value::{Serde, Value};
+use sha2::{Digest as _, Sha256};
+
+use crate::plan::{Gate, Path, Plan};
+use crate::policy::gate::GatePolicy;
+
+pub use write::{ComposeName, Drift, Target, WriteError, check, write};
+
+/// The words by which a rendered file is known; in its first lines.
+pub const MARK: &str = "Rendered by bottle";
+
+/// The directory beside compose.yaml that holds everything else.
+pub const DIRECTORY: &str = ".bottle";
+
+/// The files of one agent's bundle.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// The agent's name.
+    pub slug: String,
+    /// The text of compose.yaml.
+    pub compose: String,
+    /// The other files by their path below the directory of compose.yaml, `/` between the parts.
+    pub files: BTreeMap<String, File>,
+}
+
+/// A rendered file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct File {
+    /// Its text.
+    pub text: String,
+    /// Whether it is a program.
+    pub executable: bool,
+}
+
+/// Why a plan could not be rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// A template failed, or a value can't stand where the template puts it.
+    #[error("could not render `{template}`: {}", detail(.source))]
+    Template {
+        /// The template.
+        template: &'static str,
+        /// What is wrong.
+        source: minijinja::Error,
+    },
+    /// A rendered file does not have the structure of its plan.
+    #[error(
+        "the rendered `{file}` does not read back as planned: {detail}; this is a mistake in bottle, and nothing was written"
+    )]
+    ReadBack {
+        /// The file.
+        file: String,
+        /// Where they differ.
+        detail: String,
+    },
+    /// A file that the manifest names has a path that isn't text.
+    #[error("the path from `{}` to `{}` is not UTF-8", from.display(), to.display())]
+    Path {
+        /// The directory of compose.yaml.
+        from: PathBuf,
+        /// The file.
+        to: PathBuf,
+    },
+}
+
+fn detail(error: &minijinja::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Renders plans. Building it parses the templates, once for any number of plans.
+#[derive(Debug)]
+pub struct Renderer {
+    environment: minijinja::Environment<'static>,
+}
+
+impl Default for Renderer {
+    fn default() -> Self {
+        Self { environment: environment::new() }
+    }
+}
+
+impl Renderer {
+    /// Renders a plan. `base` is the directory of compose.yaml, absolute: paths of the manifest are rewritten to start
+    /// there, so that no absolute path of this machine is in the bundle.
+    ///
+    /// # Errors
+    ///
+    /// A value that can't be written safely where it belongs, and a rendered file that doesn't read back as planned.
+    pub fn render(&self, plan: &Plan, base: &std::path::Path) -> Result<Bundle, RenderError> {
+        let mut context = context::Context::new(plan, base)?;
+        context.hash = hash(&context);
+        let values = Value::from(Serde(&context));
+        let compose = self.compose(&context, &values)?;
+        let mut bundle = Bundle { slug: plan.slug.clone(), compose, files: BTreeMap::new() };
+        let own = |path: &str| format!("{DIRECTORY}/{}/{path}", plan.slug);
+        bundle.add(&format!("{DIRECTORY}/.gitignore"), self.text("gitignore.j2", &values)?, false);
+        bundle.add(&own("agent/entrypoint.sh"), self.text("agent/entrypoint.sh.j2", &values)?, true);
+        bundle.add(&own("agent/gitconfig"), self.text("agent/gitconfig.j2", &values)?, false);
+        if context.agent.shell {
+            bundle.add(
+                &docker("agent-shell"),
+                include_str!("../../docker/agent-shell/Dockerfile").to_owned(),
+                false,
+            );
+        }
+        if let Some(gate) = &plan.gate {
+            self.gate(&mut bundle, gate, &context, &values, own)?;
+        }
+        Ok(bundle)
+    }
+
+    fn gate(
+        &self,
+        bundle: &mut Bundle,
+        gate: &Gate,
+        context: &context::Context,
+        values: &Value,
+        own: impl Fn(&str) -> String,
+    ) -> Result<(), RenderError> {
+        bundle.add(&own("git-gate/gate.yaml"), gate_yaml(&gate.policy)?, false);
+        bundle.add(&own("git-gate/known_hosts"), self.text("git-gate/known_hosts.j2", values)?, false);
+        bundle.add(&own("git-gate/entrypoint.sh"), self.text("git-gate/entrypoint.sh.j2", values)?, true);
+        bundle.add(&own("git-gate/pre-receive"), self.text("git-gate/pre-receive.sh.j2", values)?, true);
+        bundle.add(&own("git-gate/access-hook"), self.text("git-gate/access-hook.sh.j2", values)?, true);
+        bundle.add(&own("git-gate/gitleaks.toml"), self.text("git-gate/gitleaks.toml.j2", values)?, false);
+        if context.images.is_none() {
+            bundle.add(
+                &docker("git-gate"),
+                include_str!("../../docker/git-gate/Dockerfile").to_owned(),
+                false,
+            );
+        }
+        Ok(())
+    }
+
+    fn text(&self, template: &'static str, values: &Value) -> Result<String, RenderError> {
+        self.environment
+            .get_template(template)
+            .and_then(|found| found.render(values.clone()))
+            .map_err(|source| RenderError::Template { template, source })
+    }
+
+    fn compose(&self, context: &context::Context, values: &Value) -> Result<String, RenderError> {
+        let template = "compose.yaml.j2";
+        let text = self.text(template, values)?;
+        let found = self
+            .environment
+            .get_template(template)
+            .map_err(|source| RenderError::Template { template, source })?;
+        read_back::check(&found, context, &text)
+            .map_err(|detail| RenderError::ReadBack { file: "compose.yaml".to_owned(), detail })?;
+        Ok(text)
+    }
+}
+
+impl Bundle {
+    fn add(&mut self, path: &str, text: String, executable: bool) {
+        self.files.insert(path.to_owned(), File { text, executable });
+    }
+}
+
+fn docker(name: &str) -> String {
+    format!("{DIRECTORY}/docker/{name}/Dockerfile")
+}
+
+/// The gate's policy as its own reader will read it. It is no Compose file, so serde may choose the notation; that it
+/// reads back as the same policy is checked here.
+fn gate_yaml(policy: &GatePolicy) -> Result<String, RenderError> {
+    let failed = |detail: String| RenderError::ReadBack { file: "gate.yaml".to_owned(), detail };
+    let body = serde_yaml::to_string(policy).map_err(|error| failed(error.to_string()))?;
+    let text = format!("# {MARK} from bottle.yaml; do not edit.\n{body}");
+    match serde_yaml::from_str::<GatePolicy>(&text) {
+        Ok(read) if read == *policy => Ok(text),
+        Ok(_) => Err(failed("another policy comes back".to_owned())),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+/// A hash of everything that the bundle is made from. It labels what Compose makes, so that what an older bundle left
+/// behind can be told from what belongs to this one.
+fn hash(context: &context::Context) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(env!("CARGO_PKG_VERSION"));
+    for (name, text) in environment::TEMPLATES {
+        hasher.update(name);
+        hasher.update([0]);
+        hasher.update(text);
+        hasher.update([0]);
+    }
+    // The context serializes maps in their own order, and nothing else in it could fail.
+    hasher.update(serde_json::to_vec(context).unwrap_or_default());
+    let digest = hasher.finalize();
+    let prefix = digest.first_chunk().copied().unwrap_or_default();
+    format!("{:016x}", u64::from_be_bytes(prefix))
+}
+
+/// A path on the host as compose.yaml writes it: `~/…`, absolute, or relative to its own directory with `./` before it.
+fn compose_path(path: &Path, base: &std::path::Path) -> Result<String, RenderError> {
+    use crate::manifest::values::PathBase;
+    let Path { written, directory } = path;
+    match written.base {
+        PathBase::Home => Ok(format!("~/{}", written.rest)),
+        PathBase::Root => Ok(format!("/{}", written.rest)),
+        PathBase::File => {
+            let target = crate::manifest::lexically_normal(&directory.join(&written.rest));
+            let relative = relative(base, &target);
+            relative.ok_or_else(|| RenderError::Path { from: base.to_owned(), to: target })
+        }
+    }
+}
+
+/// The way from one absolute directory to another path, both in normal form.
+fn relative(from: &std::path::Path, to: &std::path::Path) -> Option<String> {
+    let mut from = from.components().peekable();
+    let mut to = to.components().peekable();
+    while let (Some(left), Some(right)) = (from.peek(), to.peek()) {
+        if left != right {
+            break;
+        }
+        from.next();
+        to.next();
+    }
+    let up = from.map(|_| Some("..")).collect::<Vec<_>>();
+    let down = to.map(|part| part.as_os_str().to_str());
+    let start = if up.is_empty() { vec![Some(".")] } else { up };
+    let parts: Option<Vec<&str>> = start.into_iter().chain(down).collect();
+    Some(parts?.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::relative;
+
+    #[test]
+    fn a_relative_path_starts_at_the_compose_file() {
+        let way = |from: &str, to: &str| relative(Path::new(from), Path::new(to));
+        assert_eq!(way("/a/b", "/a/b/c/d").as_deref(), Some("./c/d"));
+        assert_eq!(way("/a/b/c", "/a/x").as_deref(), Some("../../x"));
+        assert_eq!(way("/a", "/a").as_deref(), Some("."));
+    }
+}

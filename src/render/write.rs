@@ -1,0 +1,273 @@
+//! Writing a bundle beside compose.yaml, and comparing it with what is there.
+//!
+//! A file that bottle did not write is never overwritten, and one that bottle wrote and no longer renders is removed.
+//! Whose a file is, its first lines say ([`super::MARK`]): the mark travels with a clone of the repository, and no
+//! separate record can be out of step with the files.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use similar::TextDiff;
+
+use super::{Bundle, DIRECTORY, MARK};
+use crate::fs;
+
+/// Where bundles go.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The directory of compose.yaml.
+    pub directory: PathBuf,
+    /// The name of each bundle's compose file there; `None` where it goes to standard output instead.
+    pub compose: ComposeName,
+    /// The Linux binary that the sidecars' images are built from.
+    pub binary: PathBuf,
+}
+
+/// What a bundle's compose file is called.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ComposeName {
+    /// `compose.yaml`.
+    Single,
+    /// `compose.<slug>.yaml`.
+    PerAgent,
+    /// It is printed and not written.
+    Printed,
+}
+
+/// Why a bundle was not written. Nothing has been changed where it is not an I/O error.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The place is taken by somebody else's file.
+    #[error("`{}` is not a file that bottle wrote\nhint: move it away, or render into another directory with `-o DIR`", .0.display())]
+    Foreign(PathBuf),
+    /// A directory on the way is a link, so the file would land elsewhere.
+    #[error("`{}` is a symbolic link, so what is written below it would land elsewhere\nhint: replace it with a directory", .0.display())]
+    Link(PathBuf),
+    /// The file for the containers is no program for Linux.
+    #[error("`{}` is not a Linux program, which the containers need\nhint: name one with `--linux-binary PATH`", .0.display())]
+    NotLinux(PathBuf),
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Io(#[from] fs::Error),
+}
+
+/// How the files on disk differ from a bundle.
+#[derive(Debug, Default)]
+pub struct Drift {
+    /// A unified diff from what is on disk to what would be written; empty where nothing differs.
+    pub diff: String,
+}
+
+/// The most of a file that is looked at for the mark.
+const HEAD: usize = 256;
+
+/// Where the binary for the containers goes.
+const BINARY: &str = "docker/bin/bottle";
+
+/// Writes bundles.
+///
+/// # Errors
+///
+/// A foreign file or a link in the way, or an I/O error.
+pub fn write(bundles: &[Bundle], target: &Target) -> Result<(), WriteError> {
+    let files = files(bundles, target);
+    // Everything is looked at before anything is changed.
+    let mut changed = Vec::new();
+    for (path, text, executable) in &files {
+        refuse_links(&target.directory, path)?;
+        let path = target.directory.join(path);
+        let mode = if *executable { 0o755 } else { 0o644 };
+        match fs::read_if_exists(&path)? {
+            Some(bytes) if bytes == text.as_bytes() && has_mode(&path, mode) => {}
+            Some(bytes) if !is_ours(&bytes) => return Err(WriteError::Foreign(path)),
+            _ => changed.push((path, text, mode)),
+        }
+    }
+    let binary = Binary::look(target)?;
+    let stale = stale(bundles, target, &files)?;
+    let mut made: BTreeSet<PathBuf> = BTreeSet::new();
+    for (path, text, mode) in changed {
+        if let Some(parent) = path.parent()
+            && made.insert(parent.to_owned())
+        {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write_atomic(&path, text.as_bytes(), mode)?;
+    }
+    binary.copy()?;
+    for path in stale {
+        fs::remove_file(&path)?;
+    }
+    Ok(())
+}
+
+/// Compares bundles with what is on disk.
+///
+/// # Errors
+///
+/// A file that can't be read.
+pub fn check(bundles: &[Bundle], target: &Target) -> Result<Drift, WriteError> {
+    let mut drift = Drift::default();
+    let files = files(bundles, target);
+    for (path, text, executable) in &files {
+        let on_disk = fs::read_if_exists(&target.directory.join(path))?;
+        let before = on_disk.as_deref().map(String::from_utf8_lossy);
+        let mode = if *executable { 0o755 } else { 0o644 };
+        if before.as_deref() == Some(*text) {
+            if !has_mode(&target.directory.join(path), mode) {
+                // Writing to a string can't fail.
+                let _ = writeln!(drift.diff, "--- a/{path}\n+++ b/{path}\n(the mode should be {mode:o})");
+            }
+            continue;
+        }
+        let diff = TextDiff::from_lines(before.as_deref().unwrap_or(""), *text);
+        let old = if before.is_some() { format!("a/{path}") } else { "/dev/null".to_owned() };
+        drift.diff.push_str(&diff.unified_diff().header(&old, &format!("b/{path}")).to_string());
+    }
+    for path in stale(bundles, target, &files)? {
+        let shown = path.strip_prefix(&target.directory).unwrap_or(&path).display().to_string();
+        let bytes = fs::read(&path)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let diff = TextDiff::from_lines(text.as_ref(), "");
+        drift.diff.push_str(&diff.unified_diff().header(&format!("a/{shown}"), "/dev/null").to_string());
+    }
+    Ok(drift)
+}
+
+/// All files of all bundles, each path once: what bundles share is the same in each.
+fn files<'a>(bundles: &'a [Bundle], target: &Target) -> Vec<(String, &'a str, bool)> {
+    let mut seen = BTreeSet::new();
+    let mut files = Vec::new();
+    for bundle in bundles {
+        let compose = match target.compose {
+            ComposeName::Single => Some("compose.yaml".to_owned()),
+            ComposeName::PerAgent => Some(format!("compose.{}.yaml", bundle.slug)),
+            ComposeName::Printed => None,
+        };
+        files.extend(compose.map(|name| (name, bundle.compose.as_str(), false)));
+        for (path, file) in &bundle.files {
+            if seen.insert(path.as_str()) {
+                files.push((path.clone(), file.text.as_str(), file.executable));
+            }
+        }
+    }
+    files
+}
+
+fn is_ours(bytes: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(bytes.get(..HEAD.min(bytes.len())).unwrap_or_default()).into_owned();
+    head.lines().take(3).any(|line| line.starts_with('#') && line.contains(MARK))
+}
+
+#[cfg(unix)]
+fn has_mode(path: &Path, mode: u32) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    // git keeps only whether a file is executable.
+    path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o100 == mode & 0o100)
+}
+
+#[cfg(not(unix))]
+fn has_mode(_: &Path, _: u32) -> bool {
+    true
+}
+
+/// Refuses a link among the directories that bottle itself makes: in somebody's clone it could lead anywhere.
+fn refuse_links(directory: &Path, path: &str) -> Result<(), WriteError> {
+    let mut walked = directory.to_owned();
+    let parts: Vec<&str> = path.split('/').collect();
+    for part in parts.iter().take(parts.len().saturating_sub(1)) {
+        walked.push(part);
+        if walked.is_symlink() {
+            return Err(WriteError::Link(walked));
+        }
+    }
+    Ok(())
+}
+
+/// The files below the rendered agents' directories that bottle wrote and no longer renders.
+fn stale(
+    bundles: &[Bundle],
+    target: &Target,
+    files: &[(String, &str, bool)],
+) -> Result<Vec<PathBuf>, WriteError> {
+    let current: BTreeSet<PathBuf> = files.iter().map(|(path, ..)| target.directory.join(path)).collect();
+    let mut stale = Vec::new();
+    for bundle in bundles {
+        let own = target.directory.join(DIRECTORY).join(&bundle.slug);
+        let mut directories = vec![own];
+        while let Some(directory) = directories.pop() {
+            if directory.is_symlink() {
+                continue;
+            }
+            for (path, metadata) in entries(&directory)? {
+                if metadata.is_dir() {
+                    directories.push(path);
+                } else if metadata.is_file() && !current.contains(&path) && is_ours(&fs::read(&path)?) {
+                    stale.push(path);
+                }
+            }
+        }
+    }
+    stale.sort();
+    Ok(stale)
+}
+
+fn entries(directory: &Path) -> Result<Vec<(PathBuf, Metadata)>, WriteError> {
+    let failed = |source| fs::Error { action: "list", path: directory.to_owned(), source };
+    let list = match std::fs::read_dir(directory) {
+        Ok(list) => list,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error).into()),
+    };
+    let mut entries = Vec::new();
+    for entry in list {
+        let entry = entry.map_err(failed)?;
+        entries.push((entry.path(), entry.metadata().map_err(failed)?));
+    }
+    Ok(entries)
+}
+
+/// The binary for the containers: its source, and its place where that has to be written.
+struct Binary {
+    source: PathBuf,
+    destination: Option<(PathBuf, Metadata)>,
+}
+
+impl Binary {
+    /// Looks whether the copy is current: the same length and time of modification, as `make` and `rsync` judge.
+    fn look(target: &Target) -> Result<Self, WriteError> {
+        use io::Read as _;
+        let source = target.binary.clone();
+        let failed = |source_error| fs::Error { action: "read", path: source.clone(), source: source_error };
+        let mut file = fs::open(&source)?;
+        let metadata = file.metadata().map_err(failed)?;
+        let mut magic = [0; 4];
+        if !metadata.is_file() || file.read_exact(&mut magic).is_err() || &magic != b"\x7fELF" {
+            return Err(WriteError::NotLinux(source));
+        }
+        let path = target.directory.join(DIRECTORY).join(BINARY);
+        refuse_links(&target.directory, &format!("{DIRECTORY}/{BINARY}"))?;
+        let current = path.symlink_metadata().is_ok_and(|there| {
+            there.is_file()
+                && there.len() == metadata.len()
+                && there.modified().ok() == metadata.modified().ok()
+        });
+        Ok(Self { source, destination: (!current).then_some((path, metadata)) })
+    }
+
+    fn copy(self) -> Result<(), WriteError> {
+        let Some((path, metadata)) = self.destination else { return Ok(()) };
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write_atomic(&path, &fs::read(&self.source)?, 0o755)?;
+        let failed = |source| fs::Error { action: "set the time of", path: path.clone(), source };
+        if let Ok(modified) = metadata.modified() {
+            fs::open(&path)?.set_modified(modified).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
