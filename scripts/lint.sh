@@ -23,7 +23,7 @@ for manifest in examples/*/bottle.yaml; do
         [[ $first == '#!/bin/sh'* ]] || continue
         shellcheck -s sh "$file"
         rendered=$((rendered + 1))
-    done < <(find "$out/$example" -type f -size -1M -print0)
+    done < <(find "$out/$example" -type f -size -1024k -print0)
 done
 if [[ -n ${manifest:-} ]] && ((rendered == 0)); then
     echo "lint: error: the examples rendered no script that shellcheck could judge" >&2

@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this module is what the ban points to")]
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -49,9 +50,19 @@ pub fn open(path: &Path) -> Result<File, Error> {
     wrap("open", path, File::open(path))
 }
 
+/// Opens a file to lock it, made empty if there is none.
+pub fn open_lock(path: &Path) -> Result<File, Error> {
+    wrap("open", path, File::options().create(true).truncate(false).read(true).write(true).open(path))
+}
+
 /// Makes a directory and its parents.
 pub fn create_dir_all(path: &Path) -> Result<(), Error> {
     wrap("create the directory", path, std::fs::create_dir_all(path))
+}
+
+/// Looks at what a path names, following symbolic links.
+pub fn metadata(path: &Path) -> Result<std::fs::Metadata, Error> {
+    wrap("look at", path, std::fs::metadata(path))
 }
 
 /// Removes a file.
@@ -64,10 +75,43 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     wrap("rename", from, std::fs::rename(from, to))
 }
 
+/// Removes a directory and everything below it.
+pub fn remove_dir_all(path: &Path) -> Result<(), Error> {
+    wrap("remove the directory", path, std::fs::remove_dir_all(path))
+}
+
+/// The names of what is in a directory, sorted.
+pub fn file_names(path: &Path) -> Result<Vec<OsString>, Error> {
+    let list = || -> io::Result<Vec<OsString>> {
+        let mut names =
+            std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+        names.sort();
+        Ok(names)
+    };
+    wrap("list the directory", path, list())
+}
+
+/// The paths of all files below a directory; symbolic links are not followed.
+pub fn walk(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut files = Vec::new();
+    let mut pending = vec![path.to_owned()];
+    while let Some(directory) = pending.pop() {
+        for name in file_names(&directory)? {
+            let path = directory.join(name);
+            if wrap("look at", &path, std::fs::symlink_metadata(&path))?.is_dir() {
+                pending.push(path);
+            } else {
+                files.push(path);
+            }
+        }
+    }
+    Ok(files)
+}
+
 /// Writes a file beside its place and renames it there, so that a crash leaves the old file or the new one, never half
 /// of one. `mode` holds the permission bits on Unix.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-    let mut name = std::ffi::OsString::from(".");
+    let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}.tmp", std::process::id()));
     let beside = path.with_file_name(name);

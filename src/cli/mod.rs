@@ -68,11 +68,20 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
+/// The error and its causes. Many errors name their cause already; it is not said twice.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        _ if text.contains(&cause) => text,
+        _ => format!("{text}: {cause}"),
+    })
+}
+
 fn report(error: &anyhow::Error) {
     let text = match error.downcast_ref::<Diagnostics>() {
         // They bring their own `error:` lines, one each.
         Some(diagnostics) => diagnostics.to_string(),
-        None => format!("error: {error:#}\n"),
+        None => format!("error: {}\n", chain(error)),
     };
     drop(std::io::stderr().write_all(text.as_bytes()));
 }

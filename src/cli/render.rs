@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use super::source::{Source, working_directory};
 use super::{EXIT_FAILURE, EXIT_OK};
 use crate::manifest::lexically_normal;
+use crate::manifest::source::shown;
 use crate::plan;
 use crate::render::{self, ComposeName, Renderer, Target};
 
@@ -68,7 +69,12 @@ pub(super) fn run(args: Args) -> Result<u8> {
             return Ok(EXIT_OK);
         }
         let mut stderr = std::io::stderr();
-        stderr.write_all(drift.diff.as_bytes())?;
+        // What is on disk may come from anybody: it is shown, but it doesn't get to steer the terminal.
+        for line in drift.diff.split_inclusive('\n') {
+            let (text, end) = line.strip_suffix('\n').map_or((line, ""), |text| (text, "\n"));
+            let text: Vec<String> = text.split('\t').map(shown).collect();
+            write!(stderr, "{}{end}", text.join("\t"))?;
+        }
         writeln!(stderr, "error: the bundle on disk is not what the manifest renders to")?;
         writeln!(stderr, "hint: run `bottle render` as it was run before, and review the difference")?;
         return Ok(EXIT_FAILURE);

@@ -14,14 +14,14 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Sidecar {
-    GitGate(git_gate::Args),
+    GitGate(Box<git_gate::Args>),
     Probe(probe::Args),
 }
 
 /// Runs the sidecar until it ends, and gives the exit code.
 pub(super) fn run(args: Args) -> Result<u8> {
     match args.sidecar {
-        Sidecar::GitGate(args) => git_gate::run(args),
+        Sidecar::GitGate(args) => git_gate::run(*args),
         Sidecar::Probe(probe::Args) => probe::run(),
     }
 }

@@ -42,6 +42,7 @@ impl Source {
             },
             working_directory,
             home_bottles: home_bottles(),
+            home: absolute("HOME"),
         };
         Ok(load(&options)?)
     }
@@ -54,7 +55,11 @@ pub(super) fn working_directory() -> Result<PathBuf> {
 
 /// The directory of the user's own bottles (XDG Base Directory Specification).
 fn home_bottles() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let config = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))?;
     Some(config.join("bottle/bottles"))
+}
+
+/// The absolute path in an environment variable.
+fn absolute(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }

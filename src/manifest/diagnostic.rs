@@ -1,8 +1,8 @@
 //! What is wrong with a manifest, and how a person is told.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
-use super::source::{Sources, Span};
+use super::source::{Sources, Span, shown};
 
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug)]
@@ -84,8 +84,8 @@ fn write(f: &mut fmt::Formatter<'_>, sources: &Sources, diagnostic: &Diagnostic)
 fn write_excerpt(f: &mut fmt::Formatter<'_>, sources: &Sources, gutter: usize, span: Span) -> fmt::Result {
     let position = sources.position(span);
     let excerpt = sources.excerpt(span);
-    let mut carets = String::new();
-    write!(carets, "{:indent$}{}", "", "^".repeat(excerpt.width), indent = excerpt.indent)?;
+    // Not as a width of the format, which ends at 65,535.
+    let carets = format!("{}{}", " ".repeat(excerpt.indent), "^".repeat(excerpt.width));
     writeln!(f, "{:gutter$}--> {}:{}:{}", "", sources.name(span.file), position.line, position.column)?;
     writeln!(f, "{:gutter$} |", "")?;
     writeln!(f, "{:>gutter$} | {}", position.line, excerpt.line)?;
@@ -101,7 +101,7 @@ pub fn suggest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> S
         .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 4)
         .min_by_key(|(distance, _)| *distance);
     match nearest {
-        Some((_, name)) => format!("did you mean `{name}`?"),
+        Some((_, name)) => format!("did you mean `{}`?", shown(name)),
         None if known.is_empty() => "there are none to choose from".to_owned(),
         None => format!("known here: {}", list(known)),
     }
@@ -109,5 +109,5 @@ pub fn suggest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> S
 
 /// Names in backticks, separated by commas.
 pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names.into_iter().map(|name| format!("`{}`", shown(name))).collect::<Vec<_>>().join(", ")
 }

@@ -6,23 +6,33 @@
 
 use super::diagnostic::{Diagnostic, suggest};
 use super::node::{Kind, Node};
-use super::source::{Span, Spanned};
+use super::source::{Span, Spanned, shown};
 
 /// The bottles of all files, by the name under which they can be extended.
 pub(super) struct Bottles {
     entries: Vec<(Spanned<String>, Node)>,
+    /// Where a bottle is named that can't be there, which has been said.
+    refused: Vec<Span>,
 }
+
+/// The most bottles that one may be built on.
+const MAX_CHAIN: usize = 16;
 
 /// The prefix of the names of bottles from the user's own configuration.
 pub(super) const HOME: &str = "home/";
 
 impl Bottles {
     pub(super) fn new() -> Self {
-        Self { entries: Vec::new() }
+        Self { entries: Vec::new(), refused: Vec::new() }
     }
 
     pub(super) fn add(&mut self, name: Spanned<String>, node: Node) {
         self.entries.push((name, node));
+    }
+
+    /// Notes that an error speaks of the bottle that is named here.
+    pub(super) fn refuse(&mut self, span: Span) {
+        self.refused.push(span);
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
@@ -49,8 +59,24 @@ impl Bottles {
     fn resolve(&self, node: &Node, chain: &mut Vec<String>, errors: &mut Vec<Diagnostic>) -> Node {
         let own = chain.last().cloned().unwrap_or_default();
         let Some((parent, span)) = parent(&own, node) else { return node.clone() };
-        let shown_chain =
-            || chain.iter().chain([&parent]).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" → ");
+        let shown_chain = || {
+            chain
+                .iter()
+                .chain([&parent])
+                .map(|name| format!("`{}`", shown(name)))
+                .collect::<Vec<_>>()
+                .join(" → ")
+        };
+        if chain.len() > MAX_CHAIN {
+            errors.push(
+                Diagnostic::new(
+                    span,
+                    format!("the bottle `{}` extends more than {MAX_CHAIN} others", shown(&own)),
+                )
+                .hint("nobody can review that: merge some of them"),
+            );
+            return node.clone();
+        }
         if chain.contains(&parent) {
             errors.push(
                 Diagnostic::new(span, format!("bottles extend each other in a circle: {}", shown_chain()))
@@ -59,10 +85,13 @@ impl Bottles {
             return node.clone();
         }
         let Some((_, parent_node)) = self.get(&parent) else {
+            if self.refused.contains(&span) {
+                return node.clone();
+            }
             let message = if chain.len() > 1 {
-                format!("there is no bottle `{parent}`, which is needed by {}", shown_chain())
+                format!("there is no bottle `{}`, which is needed by {}", shown(&parent), shown_chain())
             } else {
-                format!("there is no bottle `{parent}` to extend")
+                format!("there is no bottle `{}` to extend", shown(&parent))
             };
             let known = self.entries.iter().map(|(name, _)| name.value.as_str()).filter(|name| *name != own);
             errors.push(Diagnostic::new(span, message).hint(suggest(&parent, known)));

@@ -4,11 +4,12 @@ use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
 use super::Manifest;
-use super::decode::{Decode as _, Decoder};
+use super::decode::{Decode as _, Decoder, Scalar as _};
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::extends::{self, Bottles, HOME};
 use super::node::{self, Kind, Node};
 use super::source::{FileId, Sources, Span, Spanned, shown};
+use super::values::Name;
 use crate::fs;
 
 /// The name of the file that is looked for.
@@ -46,6 +47,8 @@ pub struct Options {
     pub working_directory: PathBuf,
     /// The directory of the user's own bottles, if there is one.
     pub home_bottles: Option<PathBuf>,
+    /// The user's home directory, absolute: what Compose puts in the place of `~`.
+    pub home: Option<PathBuf>,
 }
 
 /// A manifest with what is needed to speak of it.
@@ -57,12 +60,19 @@ pub struct Loaded {
     pub sources: Sources,
     /// The directory of each file, absolute, in the order of the files.
     directories: Vec<(FileId, PathBuf)>,
+    home: Option<PathBuf>,
 }
 
 impl Loaded {
     /// The directory that relative paths written in a file start from.
     pub fn directory(&self, file: FileId) -> &Path {
         self.directories.iter().find(|(id, _)| *id == file).map_or(Path::new("/"), |(_, directory)| directory)
+    }
+
+    /// The user's home directory, where the file is one of their own bottles: paths from it are written with `~`, since
+    /// the way there differs between machines.
+    pub fn home_of(&self, file: FileId) -> Option<&Path> {
+        self.home.as_deref().filter(|_| self.sources.name(file).starts_with(HOME))
     }
 
     /// Wraps what a later phase found wrong.
@@ -82,7 +92,9 @@ pub fn load(options: &Options) -> Result<Loaded, Diagnostics> {
     let manifest = loader.manifest();
     let Loader { sources, directories, mut errors, .. } = loader;
     match manifest {
-        Some(manifest) if errors.is_empty() => Ok(Loaded { manifest, sources, directories }),
+        Some(manifest) if errors.is_empty() => {
+            Ok(Loaded { manifest, sources, directories, home: options.home.clone() })
+        }
         _ => {
             // An inherited value is decoded once for each heir; what is wrong with it is said once.
             let mut seen: Vec<(Option<Span>, String)> = Vec::new();
@@ -126,13 +138,13 @@ impl Loader<'_> {
     }
 
     /// The name for messages, the directory, and the text.
-    fn read(&self) -> Result<(String, PathBuf, String), Diagnostic> {
+    fn read(&self) -> Result<(String, PathBuf, Vec<u8>), Diagnostic> {
         let failed = |error: &dyn std::fmt::Display| Diagnostic::without_place(error.to_string());
         let working_directory = &self.options.working_directory;
         let path = match &self.options.input {
             Input::Stdin => {
-                let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text).map_err(|error| {
+                let mut text = Vec::new();
+                std::io::stdin().read_to_end(&mut text).map_err(|error| {
                     failed(&format_args!("could not read the manifest from standard input: {error}"))
                 })?;
                 return Ok(("<stdin>".to_owned(), working_directory.clone(), text));
@@ -143,17 +155,32 @@ impl Loader<'_> {
                     .hint("write one, or name a file with `-f FILE`")
             })?,
         };
-        let text = fs::read_to_string(&path).map_err(|error| failed(&error))?;
+        let text = fs::read(&path).map_err(|error| failed(&error))?;
         let directory = path.parent().unwrap_or(working_directory).to_owned();
         // Only the last part: the same manifest gives the same bytes in any directory.
         let name =
-            path.file_name().map_or_else(|| FILE_NAME.to_owned(), |name| name.to_string_lossy().into_owned());
+            path.file_name().map_or_else(|| FILE_NAME.to_owned(), |name| shown(&name.to_string_lossy()));
         Ok((name, lexically_normal(&directory), text))
     }
 
-    fn parse(&mut self, name: String, directory: PathBuf, text: String) -> Option<Node> {
+    fn parse(&mut self, name: String, directory: PathBuf, bytes: Vec<u8>) -> Option<Node> {
+        let (text, not_utf8) = match String::from_utf8(bytes) {
+            Ok(text) => (text, None),
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(at))
+            }
+        };
         let file = self.sources.add(name, text);
         self.directories.push((file, directory));
+        if let Some(start) = not_utf8 {
+            let end = start + char::REPLACEMENT_CHARACTER.len_utf8();
+            self.errors.push(
+                Diagnostic::new(Span { file, start, end }, "this is not UTF-8")
+                    .hint("save the file as UTF-8"),
+            );
+            return None;
+        }
         match node::parse(file, self.sources.text(file)) {
             Ok(root) => Some(root),
             Err(mut errors) => {
@@ -197,15 +224,18 @@ impl Loader<'_> {
             if bottles.contains(&name) {
                 continue;
             }
-            if let Some(node) = self.home_bottle(short, span) {
-                wanted.extend(extends::parent(&name, &node));
-                bottles.add(Spanned::new(name, node.span), node);
+            match self.home_bottle(short, span) {
+                Some(node) => {
+                    wanted.extend(extends::parent(&name, &node));
+                    bottles.add(Spanned::new(name, node.span), node);
+                }
+                None => bottles.refuse(span),
             }
         }
         let resolved = bottles.resolved(&mut self.errors);
         if let Some((key, span)) = key {
             kept.insert(0, (key, Node { kind: Kind::Mapping(resolved), span }));
-        } else if !resolved.is_empty() {
+        } else if !resolved.is_empty() && !kept.iter().any(|(key, _)| key.value == "bottles") {
             let key = Spanned::new("bottles".to_owned(), root.span);
             kept.insert(0, (key, Node { kind: Kind::Mapping(resolved), span: root.span }));
         }
@@ -213,7 +243,7 @@ impl Loader<'_> {
     }
 
     fn home_bottle(&mut self, name: &str, span: Span) -> Option<Node> {
-        if name.is_empty() || name.contains(['/', '.', '\0']) {
+        if Name::parse(name).is_err() {
             return None; // The name itself is refused when it is decoded.
         }
         let Some(directory) = self.options.home_bottles.clone() else {
@@ -227,7 +257,7 @@ impl Loader<'_> {
             return None;
         };
         let path = directory.join(format!("{name}.yaml"));
-        match fs::read_to_string(&path) {
+        match fs::read(&path) {
             Ok(text) => self.parse(format!("{HOME}{name}.yaml"), directory, text),
             Err(error) => {
                 self.errors.push(Diagnostic::new(span, error.to_string()).hint(format!(
@@ -242,6 +272,15 @@ impl Loader<'_> {
     fn check_trust(&mut self, manifest: Option<&Manifest>) {
         if self.options.trust != Trust::Home {
             return;
+        }
+        if let Some(images) = manifest.and_then(|manifest| manifest.images.as_ref()) {
+            self.errors.push(
+                Diagnostic::new(
+                    images.registry.span,
+                    "the manifest chooses the programs that hold your credentials, and only your own bottles are trusted",
+                )
+                .hint("take `images` out, so that Compose builds them, or leave out `--trust home` after reading the manifest"),
+            );
         }
         let agents = manifest.and_then(|manifest| manifest.agents.as_ref());
         for (_, agent) in agents.into_iter().flat_map(super::decode::Map::iter) {

@@ -63,6 +63,12 @@ pub struct Position {
     pub column: usize,
 }
 
+/// The most characters of one line that are shown.
+const MAX_CHARACTERS: usize = 300;
+/// The most characters before the marked part that are shown, and how many are kept where there are more.
+const MAX_BEFORE: usize = 200;
+const KEPT_BEFORE: usize = 60;
+
 /// One line of a file made fit for a terminal, with the part that a span covers.
 pub(super) struct Excerpt {
     pub(super) line: String,
@@ -105,6 +111,7 @@ impl Sources {
         format!("{}:{}", self.name(span.file), self.position(span).line)
     }
 
+    /// The line that a span starts in, or the part of it around the span.
     pub(super) fn excerpt(&self, span: Span) -> Excerpt {
         let text = self.text(span.file);
         let start = span.start.min(text.len());
@@ -112,7 +119,18 @@ impl Sources {
         let rest = text.get(line_start..).unwrap_or_default();
         let raw = rest.lines().next().unwrap_or_default();
         let (mut line, mut indent, mut width) = (String::new(), 0, 0);
-        for (offset, character) in raw.char_indices() {
+        // Of a very long line, what is around the marked part.
+        let marked = raw.get(..start - line_start).map_or(0, |before| before.chars().count());
+        let skipped = if marked > MAX_BEFORE { marked - KEPT_BEFORE } else { 0 };
+        if skipped > 0 {
+            line.push('…');
+            indent += 1;
+        }
+        for (count, (offset, character)) in raw.char_indices().skip(skipped).enumerate() {
+            if count >= MAX_CHARACTERS {
+                line.push('…');
+                break;
+            }
             let shown = printable(character);
             let columns: usize = shown.chars().map(|shown| shown.width().unwrap_or(0)).sum();
             let at = line_start + offset;
@@ -166,6 +184,17 @@ mod tests {
         let start = sources.text(file).find("bad").expect("the text has it");
         let excerpt = sources.excerpt(Span { file, start, end: start + 3 });
         assert_eq!((excerpt.line.as_str(), excerpt.indent, excerpt.width), ("    漢: bad", 8, 3));
+    }
+
+    #[test]
+    fn an_excerpt_of_a_very_long_line_shows_what_is_around_the_mark() {
+        let mut sources = Sources::default();
+        let file = sources.add("f", format!("{}bad{}", "a".repeat(100_000), "b".repeat(100_000)));
+        let excerpt = sources.excerpt(Span { file, start: 100_000, end: 100_003 });
+        assert_eq!((excerpt.indent, excerpt.width), (61, 3));
+        assert_eq!(excerpt.line, format!("…{}bad{}…", "a".repeat(60), "b".repeat(237)));
+        let excerpt = sources.excerpt(Span { file, start: 0, end: 200_000 });
+        assert_eq!((excerpt.indent, excerpt.width), (0, 300));
     }
 
     #[test]

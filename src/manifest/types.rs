@@ -13,7 +13,7 @@ use super::source::Spanned;
 use super::values::{
     Address, BottleName, Cpus, EnvName, EnvValue, GitUrl, HeaderName, Host, HostKey, HostPath, HostPattern,
     ImageName, Memory, Method, Name, Pids, Port, ProxyUrl, RefPattern, RegistryPrefix, RoutePath,
-    TreePattern, Username,
+    RuntimeName, TreePattern, Username,
 };
 
 mapping! {
@@ -264,7 +264,7 @@ mapping! {
         /// Limits.
         optional resources: Resources,
         /// Another OCI runtime for the agent's container.
-        optional runtime: Spanned<Name>,
+        optional runtime: Spanned<RuntimeName>,
     }
 }
 

@@ -4,7 +4,8 @@
 
 use crate::manifest::diagnostic::Diagnostic;
 use crate::manifest::source::Span;
-use crate::manifest::{Agent, Bottle, Egress, Preset, Sidecars, Supervise, Workspace};
+use crate::manifest::values::Transport;
+use crate::manifest::{Agent, Bottle, Egress, Preset, Repository, Sidecars, Supervise, Workspace};
 
 fn missing(errors: &mut Vec<Diagnostic>, span: Span, part: &str) {
     errors.push(
@@ -17,16 +18,18 @@ fn missing(errors: &mut Vec<Diagnostic>, span: Span, part: &str) {
 }
 
 pub(super) fn bottle(bottle: &Bottle, errors: &mut Vec<Diagnostic>) {
-    let Bottle { extends: _, egress, credentials: _, git: _, supervise, pipelock, sidecars } = bottle;
+    let Bottle { extends: _, egress, credentials: _, git, supervise, pipelock, sidecars } = bottle;
     if let Some(egress) = egress {
         let Egress { routes, deny, extra_hosts, on_secret, upstream_proxy, extra_ca } = &egress.value;
-        let empty = routes.is_none()
-            && deny.is_none()
-            && extra_hosts.is_none()
-            && on_secret.is_none()
-            && upstream_proxy.is_none()
-            && extra_ca.is_none();
-        if !empty {
+        let own = routes.is_some()
+            || deny.is_some()
+            || extra_hosts.is_some()
+            || on_secret.is_some()
+            || upstream_proxy.is_some();
+        // The gate goes by these certificates too, where it has an upstream to check with them.
+        let https = |repository: &Repository| repository.upstream.value.transport == Transport::Https;
+        let used = git.iter().flatten().any(|(_, repository)| https(repository));
+        if own || (extra_ca.is_some() && !used) {
             missing(errors, egress.span, "the sidecar `egress`");
         }
     }

@@ -5,9 +5,13 @@ use std::collections::HashMap;
 use super::gate::spellings;
 use super::hosts;
 use crate::manifest::diagnostic::{Diagnostic, suggest};
+use crate::manifest::lexically_normal;
 use crate::manifest::source::{Span, Spanned};
 use crate::manifest::values::{HostPath, Name, PathBase, Transport};
 use crate::manifest::{Agent, Bottle, Credential, Loaded, Map, Repository, Route, Scheme, Workspace};
+
+/// The directory below `.bottle` that isn't an agent's.
+const RESERVED_AGENT: &str = "docker";
 
 /// The environment variables that the bundle sets in the agent's container.
 const RESERVED: [&str; 2] = ["GIT_CONFIG_SYSTEM", "HOME"];
@@ -28,7 +32,7 @@ pub(super) fn manifest(loaded: &Loaded) -> Vec<Diagnostic> {
                     .hint(suggest(wanted, bottles.names())),
             );
         }
-        agent(name, checked, found, &mut errors);
+        agent(name, checked, found, loaded, &mut errors);
     }
     // What a bottle inherits is checked in each heir; what is wrong with it is said once.
     let mut seen: Vec<(Option<Span>, String)> = Vec::new();
@@ -289,14 +293,35 @@ fn https_credential(name: &Spanned<Name>, credential: &Credential, errors: &mut 
     }
 }
 
+/// The names of the sockets of container engines.
+const ENGINE_SOCKETS: [&str; 3] = ["docker.sock", "podman.sock", "containerd.sock"];
+
 /// A file that holds one thing: never a directory such as the home directory or the root.
 fn file_source(path: &Spanned<HostPath>, what: &str, errors: &mut Vec<Diagnostic>) {
-    if path.value.rest.is_empty() || path.value.rest.ends_with("..") {
+    let HostPath { base, rest } = &path.value;
+    let last = rest.rsplit('/').next().unwrap_or_default();
+    if ENGINE_SOCKETS.contains(&last) {
+        errors.push(Diagnostic::new(path.span, format!("{what} names the engine's socket")));
+    }
+    let keys = *base != PathBase::File && last == ".ssh";
+    if keys || last.is_empty() || last == ".." {
         errors.push(Diagnostic::new(path.span, format!("{what} names a directory where a file is meant")));
     }
 }
 
-fn agent(name: &Spanned<Name>, agent: &Agent, bottle: Option<&Bottle>, errors: &mut Vec<Diagnostic>) {
+fn agent(
+    name: &Spanned<Name>,
+    agent: &Agent,
+    bottle: Option<&Bottle>,
+    loaded: &Loaded,
+    errors: &mut Vec<Diagnostic>,
+) {
+    if name.value.as_str() == RESERVED_AGENT {
+        errors.push(
+            Diagnostic::new(name.span, format!("an agent can't be called `{RESERVED_AGENT}`"))
+                .hint("`.bottle/docker` holds what the images are built from; choose another name"),
+        );
+    }
     let Agent {
         bottle: _,
         preset,
@@ -317,7 +342,7 @@ fn agent(name: &Spanned<Name>, agent: &Agent, bottle: Option<&Bottle>, errors: &
     ];
     exactly_one(name.span, &format!("the agent `{}`", name.value.as_str()), &keys, errors);
     for path in build.iter().chain(prompt.iter()).chain(skills.iter().flat_map(|skills| skills.iter())) {
-        opens_the_host(path, errors);
+        opens_the_host(path, loaded, errors);
     }
     for (variable, _) in env.iter().flat_map(Map::iter) {
         if RESERVED.contains(&variable.value.as_str()) {
@@ -349,7 +374,7 @@ fn agent(name: &Spanned<Name>, agent: &Agent, bottle: Option<&Bottle>, errors: &
     ];
     exactly_one(workspace.span, "`workspace`", &keys, errors);
     if let Some(mount) = mount {
-        opens_the_host(mount, errors);
+        opens_the_host(mount, loaded, errors);
     }
     if let (Some(clone), Some(bottle)) = (clone, bottle) {
         let none = Map::default();
@@ -366,8 +391,16 @@ fn agent(name: &Spanned<Name>, agent: &Agent, bottle: Option<&Bottle>, errors: &
 
 /// Refuses to give the agent what would give it the host: the root, a home directory, the user's SSH keys or Docker's
 /// socket.
-fn opens_the_host(path: &Spanned<HostPath>, errors: &mut Vec<Diagnostic>) {
+fn opens_the_host(path: &Spanned<HostPath>, loaded: &Loaded, errors: &mut Vec<Diagnostic>) {
     let HostPath { base, rest } = &path.value;
+    // A relative path may climb to any of these places.
+    let (base, rest) = match base {
+        PathBase::File => {
+            let resolved = lexically_normal(&loaded.directory(path.span.file).join(rest));
+            (PathBase::Root, resolved.to_string_lossy().into_owned())
+        }
+        PathBase::Home | PathBase::Root => (*base, rest.clone()),
+    };
     let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
     let what = match (base, segments.as_slice()) {
         (PathBase::Root, []) => Some("the root of the file system"),
@@ -375,11 +408,13 @@ fn opens_the_host(path: &Spanned<HostPath>, errors: &mut Vec<Diagnostic>) {
             Some("a home directory")
         }
         (PathBase::Home, [".ssh", ..])
-        | (PathBase::Root, ["root", ".ssh", ..] | ["home" | "Users", _, ".ssh", ..]) => Some("SSH keys"),
+        | (PathBase::Root, ["root", ".ssh", ..] | ["home" | "Users", _, ".ssh", ..]) => {
+            Some("a place for SSH keys")
+        }
         (PathBase::Root, ["var", "run"] | ["run" | "var"] | ["proc" | "sys" | "dev", ..]) => {
             Some("a directory that steers the host")
         }
-        (_, [.., "docker.sock" | "podman.sock" | "containerd.sock"]) => Some("the engine's socket"),
+        (_, [.., last]) if ENGINE_SOCKETS.contains(last) => Some("the engine's socket"),
         _ => None,
     };
     if let Some(what) = what {

@@ -13,6 +13,9 @@ use crate::policy::gate::{
 /// Where the gate's container has what the bundle mounts.
 const ETC: &str = "/etc/bottle";
 
+/// Where the gate's entrypoint puts the system's roots and the bottle's `extra_ca` together.
+const CA_BUNDLE: &str = "/run/bottle/ca.pem";
+
 /// The paths that a push may not touch, where the manifest says nothing.
 const DEFAULT_PROTECT: [&str; 3] = ["bottle.yaml", "compose.yaml", ".bottle/**"];
 
@@ -28,13 +31,13 @@ pub struct Gate {
     pub known_hosts: String,
     /// The addresses of hosts, instead of what DNS says.
     pub extra_hosts: IndexMap<String, String>,
-    /// The secrets that its container gets.
+    /// The files and secrets of the host that its container gets.
     pub secrets: Vec<Secret>,
     /// What each repository's remote is called outside of the bottle.
     pub remotes: Vec<Remote>,
 }
 
-/// A secret on its way into the gate's container.
+/// A file or a secret of the host on its way into the gate's container.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Secret {
     /// A file of the host, mounted read-only.
@@ -85,53 +88,20 @@ pub(super) fn plan(loaded: &Loaded, bottle: &Bottle) -> Option<Gate> {
         .iter()
         .filter_map(|(name, repository)| Some((name.value.as_str(), repository.extra_hosts.as_ref()?)));
     gate.extra_hosts = hosts::merge(parts, &mut Vec::new());
+    let authorities = bottle.egress.as_ref().and_then(|egress| egress.value.extra_ca.as_ref());
+    let https = |repository: &Repository| repository.upstream.value.transport == Transport::Https;
+    let authorities = authorities.filter(|_| repositories.iter().any(|(_, repository)| https(repository)));
+    for (index, certificate) in authorities.iter().flat_map(|paths| paths.iter()).enumerate() {
+        let target = format!("{ETC}/ca/{index}.pem");
+        gate.secrets.push(Secret::File { source: path(loaded, certificate), target });
+    }
     for (name, repository) in repositories {
         let name_text = name.value.as_str();
-        let Repository {
-            upstream,
-            identity_file,
-            ssh_agent,
-            credential,
-            known_host_key,
-            extra_hosts: _,
-            push,
-            protect,
-            max_pack,
-        } = repository;
+        // The other fields are an SSH upstream's own.
+        let Repository { upstream, credential, push, protect, max_pack, .. } = repository;
         let url = &upstream.value;
         let to = match url.transport {
-            Transport::Ssh => {
-                let pattern = known_hosts_pattern(&url.host, url.effective_port());
-                for key in known_host_key.iter().flat_map(|keys| &keys.0) {
-                    let line = format!("{pattern} {}\n", key.value.as_str());
-                    if !gate.known_hosts.contains(&line) {
-                        gate.known_hosts.push_str(&line);
-                    }
-                }
-                let key = if ssh_agent.is_some() {
-                    let target = "/run/bottle-agent/operator.sock".to_owned();
-                    let socket = Secret::AgentSocket { target: target.clone() };
-                    if !gate.secrets.contains(&socket) {
-                        gate.secrets.push(socket);
-                    }
-                    SshKey::Agent(target)
-                } else {
-                    let target = format!("{ETC}/identity/{name_text}");
-                    if let Some(file) = identity_file {
-                        gate.secrets
-                            .push(Secret::File { source: path(loaded, file), target: target.clone() });
-                    }
-                    SshKey::IdentityFile(target)
-                };
-                Upstream::Ssh(SshUpstream {
-                    user: url.user.clone(),
-                    host: url.host.clone(),
-                    port: url.effective_port(),
-                    path: url.path.clone(),
-                    known_hosts: format!("{ETC}/known_hosts"),
-                    key,
-                })
-            }
+            Transport::Ssh => Upstream::Ssh(ssh(loaded, name_text, repository, &mut gate)),
             Transport::Https => Upstream::Https(HttpsUpstream {
                 url: https_url(url),
                 credential: credential.as_ref().and_then(|name| credentials.get(name.value.as_str())).map(
@@ -139,7 +109,7 @@ pub(super) fn plan(loaded: &Loaded, bottle: &Bottle) -> Option<Gate> {
                         https_credential(loaded, name.value.as_str(), credential, &mut gate.secrets)
                     },
                 ),
-                ca_file: None,
+                ca_file: authorities.map(|_| CA_BUNDLE.to_owned()),
             }),
         };
         gate.remotes.push(Remote {
@@ -168,6 +138,41 @@ pub(super) fn plan(loaded: &Loaded, bottle: &Bottle) -> Option<Gate> {
         gate.policy.repositories.insert(name_text.to_owned(), policy);
     }
     Some(gate)
+}
+
+/// An SSH upstream; what its container needs for it goes into the gate.
+fn ssh(loaded: &Loaded, name: &str, repository: &Repository, gate: &mut Gate) -> SshUpstream {
+    let Repository { upstream, identity_file, ssh_agent, known_host_key, .. } = repository;
+    let url = &upstream.value;
+    let pattern = known_hosts_pattern(&url.host, url.effective_port());
+    for key in known_host_key.iter().flat_map(|keys| &keys.0) {
+        let line = format!("{pattern} {}\n", key.value.as_str());
+        if !gate.known_hosts.contains(&line) {
+            gate.known_hosts.push_str(&line);
+        }
+    }
+    let key = if ssh_agent.is_some() {
+        let target = "/run/bottle-agent/operator.sock".to_owned();
+        let socket = Secret::AgentSocket { target: target.clone() };
+        if !gate.secrets.contains(&socket) {
+            gate.secrets.push(socket);
+        }
+        SshKey::Agent(target)
+    } else {
+        let target = format!("{ETC}/identity/{name}");
+        if let Some(file) = identity_file {
+            gate.secrets.push(Secret::File { source: path(loaded, file), target: target.clone() });
+        }
+        SshKey::IdentityFile(target)
+    };
+    SshUpstream {
+        user: url.user.clone(),
+        host: url.host.clone(),
+        port: url.effective_port(),
+        path: url.path.clone(),
+        known_hosts: format!("{ETC}/known_hosts"),
+        key,
+    }
 }
 
 fn push_operation(operation: Operation) -> PushOperation {

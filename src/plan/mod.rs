@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 
 use crate::manifest::diagnostic::{Diagnostic, Diagnostics, list, suggest};
 use crate::manifest::source::Spanned;
-use crate::manifest::values::{EnvValue, HostPath, Name};
+use crate::manifest::values::{EnvValue, HostPath, Name, PathBase};
 use crate::manifest::{self, Loaded, Map, Resources, Workspace};
 
 pub use gate::{Gate, Remote, Secret};
@@ -212,5 +212,13 @@ fn plan(loaded: &Loaded, slug: &str, agent: &manifest::Agent, bottle: &manifest:
 }
 
 fn path(loaded: &Loaded, path: &Spanned<HostPath>) -> Path {
-    Path { written: path.value.clone(), directory: loaded.directory(path.span.file).to_owned() }
+    let directory = loaded.directory(path.span.file);
+    let mut written = path.value.clone();
+    if let (PathBase::File, Some(home)) = (written.base, loaded.home_of(path.span.file)) {
+        let target = manifest::lexically_normal(&directory.join(&written.rest));
+        if let Some(rest) = target.strip_prefix(home).ok().and_then(std::path::Path::to_str) {
+            written = HostPath { base: PathBase::Home, rest: rest.to_owned() };
+        }
+    }
+    Path { written, directory: directory.to_owned() }
 }

@@ -1,6 +1,7 @@
 //! The reason codes: one per cause, the same in a `remote:` line, a log and the documentation.
 
 use std::fmt;
+use std::str::FromStr;
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $variant:ident = $code:literal, $retry:literal, $hint:literal;)*) => {
@@ -53,6 +54,8 @@ reasons! {
     PackTooLarge = "pack-too-large", false, "push fewer or smaller objects at a time, or raise `max_pack` in bottle.yaml";
     /// A ref or object is of a kind that the gate doesn't pass on.
     ObjectDenied = "object-denied", false, "branches name commits; tags name commits or annotated tags of commits";
+    /// An object is larger than the gate passes on.
+    ObjectTooLarge = "object-too-large", false, "keep files of this size out of the repository (Git LFS, a package registry)";
     /// The upstream could not be reached, or did not answer in time.
     UpstreamDown = "upstream-down", true, "try again when the upstream answers";
     /// The upstream presented a host key that isn't in the manifest.
@@ -67,10 +70,26 @@ reasons! {
     UpstreamRefused = "upstream-refused", false, "see what the upstream says in the lines above";
     /// A credential that the manifest names isn't there.
     CredentialMissing = "credential-missing", true, "set the credential's environment variable or file and start the bottle again";
+    /// The request is none that git sends to the gate.
+    RequestInvalid = "request-invalid", false, "use git with the remote URL that the bottle's gitconfig gives";
     /// The gate has too many connections.
     GateBusy = "gate-busy", true, "try again when other git commands have ended";
     /// Something inside the gate failed.
     GateFailed = "gate-failed", true, "see the gate's log";
+}
+
+/// No reason has this code.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{0}` is no reason code")]
+pub struct UnknownCode(String);
+
+impl FromStr for Reason {
+    type Err = UnknownCode;
+
+    fn from_str(code: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.iter().find(|reason| reason.code() == code);
+        found.copied().ok_or_else(|| UnknownCode(code.to_owned()))
+    }
 }
 
 impl fmt::Display for Reason {
@@ -84,9 +103,19 @@ mod tests {
     use super::Reason;
 
     #[test]
+    fn a_code_names_its_reason() {
+        for reason in Reason::ALL {
+            assert_eq!(reason.code().parse(), Ok(*reason));
+        }
+        assert!("no-such-code".parse::<Reason>().is_err());
+    }
+
+    #[test]
     fn every_code_is_unique_and_kebab_case() {
         let mut codes: Vec<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
-        assert!(codes.iter().all(|code| code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')));
+        assert!(
+            codes.iter().all(|code| { code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') })
+        );
         codes.sort_unstable();
         codes.dedup();
         assert_eq!(codes.len(), Reason::ALL.len());

@@ -7,6 +7,8 @@ use crate::manifest::source::is_unprintable;
 /// A double-quoted JSON string, which is also a double-quoted YAML scalar (YAML 1.2, section 7.3.1).
 ///
 /// Everything that isn't printable ASCII or harmless text is escaped: a reviewer sees a direction override as `\u202e`.
+/// For the invisible characters beyond the basic plane the two notations differ (a pair of surrogates in JSON is an error
+/// in YAML), and YAML's is taken.
 pub(super) fn json(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
@@ -18,11 +20,12 @@ pub(super) fn json(text: &str) -> String {
             '\t' => quoted.push_str("\\t"),
             '\r' => quoted.push_str("\\r"),
             _ if is_unprintable(character) || is_noncharacter(character) => {
-                let mut units = [0; 2];
-                for unit in character.encode_utf16(&mut units) {
-                    // Writing to a string can't fail.
-                    let _ = write!(quoted, "\\u{unit:04x}");
-                }
+                let code = u32::from(character);
+                // Writing to a string can't fail.
+                let _ = match u16::try_from(code) {
+                    Ok(code) => write!(quoted, "\\u{code:04x}"),
+                    Err(_) => write!(quoted, "\\U{code:08x}"),
+                };
             }
             _ => quoted.push(character),
         }
@@ -55,6 +58,8 @@ mod tests {
     #[test]
     fn what_hides_from_a_reviewer_is_escaped() {
         assert_eq!(json("a\u{202e}b\u{0}\u{feff}\u{2028}"), "\"a\\u202eb\\u0000\\ufeff\\u2028\"");
+        assert_eq!(json("\u{e0041}\u{1f600}"), "\"\\U000e0041\u{1f600}\"");
+        assert_eq!(serde_yaml::from_str::<String>(&json("\u{e0041}")).expect("YAML"), "\u{e0041}");
         assert_eq!(compose("${HOME} $$"), "\"$${HOME} $$$$\"");
         assert_eq!(shell("it's"), "'it'\\''s'");
     }
@@ -63,7 +68,9 @@ mod tests {
         #[test]
         fn every_text_reads_back_from_yaml_and_json(text in any::<String>()) {
             let quoted = json(&text);
-            prop_assert_eq!(&serde_json::from_str::<String>(&quoted).expect("JSON"), &text);
+            if !quoted.contains("\\U") {
+                prop_assert_eq!(&serde_json::from_str::<String>(&quoted).expect("JSON"), &text);
+            }
             prop_assert_eq!(&serde_yaml::from_str::<String>(&quoted).expect("YAML"), &text);
         }
 

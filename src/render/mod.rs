@@ -23,6 +23,9 @@ pub const MARK: &str = "Rendered by bottle";
 /// The directory beside compose.yaml that holds everything else.
 pub const DIRECTORY: &str = ".bottle";
 
+const AGENT_SHELL: &str = include_str!("../../docker/agent-shell/Dockerfile");
+const GIT_GATE: &str = include_str!("../../docker/git-gate/Dockerfile");
+
 /// The files of one agent's bundle.
 #[derive(Clone, Debug)]
 pub struct Bundle {
@@ -89,11 +92,12 @@ fn detail(error: &minijinja::Error) -> String {
 #[derive(Debug)]
 pub struct Renderer {
     environment: minijinja::Environment<'static>,
+    checker: read_back::Checker,
 }
 
 impl Default for Renderer {
     fn default() -> Self {
-        Self { environment: environment::new() }
+        Self { environment: environment::new(), checker: read_back::Checker::default() }
     }
 }
 
@@ -106,7 +110,7 @@ impl Renderer {
     /// A value that can't be written safely where it belongs, and a rendered file that doesn't read back as planned.
     pub fn render(&self, plan: &Plan, base: &std::path::Path) -> Result<Bundle, RenderError> {
         let mut context = context::Context::new(plan, base)?;
-        context.hash = hash(&context);
+        context.hash = hash(&context, plan.gate.as_ref());
         let values = Value::from(Serde(&context));
         let compose = self.compose(&context, &values)?;
         let mut bundle = Bundle { slug: plan.slug.clone(), compose, files: BTreeMap::new() };
@@ -115,11 +119,7 @@ impl Renderer {
         bundle.add(&own("agent/entrypoint.sh"), self.text("agent/entrypoint.sh.j2", &values)?, true);
         bundle.add(&own("agent/gitconfig"), self.text("agent/gitconfig.j2", &values)?, false);
         if context.agent.shell {
-            bundle.add(
-                &docker("agent-shell"),
-                include_str!("../../docker/agent-shell/Dockerfile").to_owned(),
-                false,
-            );
+            bundle.add(&docker("agent-shell"), AGENT_SHELL.to_owned(), false);
         }
         if let Some(gate) = &plan.gate {
             self.gate(&mut bundle, gate, &context, &values, own)?;
@@ -142,11 +142,7 @@ impl Renderer {
         bundle.add(&own("git-gate/access-hook"), self.text("git-gate/access-hook.sh.j2", values)?, true);
         bundle.add(&own("git-gate/gitleaks.toml"), self.text("git-gate/gitleaks.toml.j2", values)?, false);
         if context.images.is_none() {
-            bundle.add(
-                &docker("git-gate"),
-                include_str!("../../docker/git-gate/Dockerfile").to_owned(),
-                false,
-            );
+            bundle.add(&docker("git-gate"), GIT_GATE.to_owned(), false);
         }
         Ok(())
     }
@@ -165,7 +161,8 @@ impl Renderer {
             .environment
             .get_template(template)
             .map_err(|source| RenderError::Template { template, source })?;
-        read_back::check(&found, context, &text)
+        self.checker
+            .check(&found, context, &text)
             .map_err(|detail| RenderError::ReadBack { file: "compose.yaml".to_owned(), detail })?;
         Ok(text)
     }
@@ -196,7 +193,7 @@ fn gate_yaml(policy: &GatePolicy) -> Result<String, RenderError> {
 
 /// A hash of everything that the bundle is made from. It labels what Compose makes, so that what an older bundle left
 /// behind can be told from what belongs to this one.
-fn hash(context: &context::Context) -> String {
+fn hash(context: &context::Context, gate: Option<&Gate>) -> String {
     let mut hasher = Sha256::new();
     hasher.update(env!("CARGO_PKG_VERSION"));
     for (name, text) in environment::TEMPLATES {
@@ -205,6 +202,14 @@ fn hash(context: &context::Context) -> String {
         hasher.update(text);
         hasher.update([0]);
     }
+    for dockerfile in [AGENT_SHELL, GIT_GATE] {
+        hasher.update(dockerfile);
+        hasher.update([0]);
+    }
+    // What the gate goes by is mounted as a file, and a container keeps the file that it was started with; only another
+    // hash in its labels makes Compose start it anew.
+    hasher.update(serde_json::to_vec(&gate.map(|gate| &gate.policy)).unwrap_or_default());
+    hasher.update([0]);
     // The context serializes maps in their own order, and nothing else in it could fail.
     hasher.update(serde_json::to_vec(context).unwrap_or_default());
     let digest = hasher.finalize();
@@ -249,7 +254,15 @@ fn relative(from: &std::path::Path, to: &std::path::Path) -> Option<String> {
 mod tests {
     use std::path::Path;
 
-    use super::relative;
+    use super::{AGENT_SHELL, GIT_GATE, relative};
+
+    #[test]
+    fn every_template_says_in_its_first_lines_that_it_was_rendered() {
+        let own = super::environment::TEMPLATES.iter().copied();
+        for (name, text) in own.chain([("agent-shell", AGENT_SHELL), ("git-gate", GIT_GATE)]) {
+            assert!(super::write::is_ours(text.as_bytes()), "{name}");
+        }
+    }
 
     #[test]
     fn a_relative_path_starts_at_the_compose_file() {

@@ -7,7 +7,9 @@
 //! What it can't see is a scalar that Compose's reader types otherwise than this one (a bare `1_000` is a number there and
 //! a text here). Quoting every value takes care of those; a property test asks Compose itself.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use minijinja::Template;
 use minijinja::value::{Serde, Value};
@@ -15,65 +17,112 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use serde_yaml::Value as Yaml;
 
-/// Checks `text`, which is `template` rendered with `context`. The error says where they differ.
-pub(super) fn check(template: &Template<'_, '_>, context: &impl Serialize, text: &str) -> Result<(), String> {
-    let context = serde_json::to_value(context).map_err(|error| error.to_string())?;
-    let mut words = Words::default();
-    let harmless = words.replace(&context);
-    let expected = template.render(Value::from(Serde(harmless))).map_err(|error| error.to_string())?;
-    let expected: Yaml = serde_yaml::from_str(&expected)
-        .map_err(|error| format!("the template itself is no YAML: {error}"))?;
-    let actual: Yaml = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
-    compare(&expected, &actual, &words.texts, "")
+/// Checks rendered files. What a template gives for harmless words depends on nothing but the shape of its values, so
+/// that the tree of it is kept for the next agent.
+#[derive(Debug, Default)]
+pub(super) struct Checker {
+    last: RefCell<Option<(String, Rc<Yaml>)>>,
 }
 
+impl Checker {
+    /// Checks `text`, which is `template` rendered with `context`. The error says where they differ.
+    pub(super) fn check(
+        &self,
+        template: &Template<'_, '_>,
+        context: &impl Serialize,
+        text: &str,
+    ) -> Result<(), String> {
+        let mut harmless = serde_json::to_value(context).map_err(|error| error.to_string())?;
+        let mut words = Words::default();
+        words.replace(&mut harmless);
+        let expected = template.render(Value::from(Serde(harmless))).map_err(|error| error.to_string())?;
+        let expected = self.parse(expected)?;
+        let actual: Yaml = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+        compare(&expected, &actual, &words.texts).map_err(|Difference { what, mut place }| {
+            place.reverse();
+            format!("{what} at `{}`", place.concat().trim_start_matches('.'))
+        })
+    }
+
+    fn parse(&self, text: String) -> Result<Rc<Yaml>, String> {
+        let mut last = self.last.borrow_mut();
+        if let Some((of, tree)) = &*last
+            && *of == text
+        {
+            return Ok(Rc::clone(tree));
+        }
+        let tree: Yaml = serde_yaml::from_str(&text)
+            .map_err(|error| format!("the template itself is no YAML: {error}"))?;
+        let tree = Rc::new(tree);
+        *last = Some((text, Rc::clone(&tree)));
+        Ok(tree)
+    }
+}
+
+/// How every word begins, and how it ends. No number, date, truth value or word of YAML's looks like this.
+const BEGIN: &str = "Qz";
+const END: &str = "zQ";
+
+/// The texts by the numbers of their words.
 #[derive(Default)]
 struct Words {
-    texts: HashMap<String, String>,
+    texts: Vec<String>,
 }
 
 impl Words {
-    fn word(&mut self, text: &str) -> String {
-        // No number, date, truth value or word of YAML's looks like this.
-        let word = format!("Qz{}zQ", self.texts.len());
-        self.texts.insert(word.clone(), text.to_owned());
-        word
-    }
-
-    fn replace(&mut self, value: &Json) -> Json {
+    fn replace(&mut self, value: &mut Json) {
         match value {
-            Json::String(text) => Json::String(self.word(text)),
-            Json::Array(items) => Json::Array(items.iter().map(|item| self.replace(item)).collect()),
-            Json::Object(entries) => {
-                Json::Object(entries.iter().map(|(key, value)| (key.clone(), self.replace(value))).collect())
+            Json::String(text) => {
+                let word = format!("{BEGIN}{}{END}", self.texts.len());
+                self.texts.push(std::mem::replace(text, word));
             }
-            other => other.clone(),
+            Json::Array(items) => items.iter_mut().for_each(|item| self.replace(item)),
+            Json::Object(entries) => entries.values_mut().for_each(|value| self.replace(value)),
+            Json::Null | Json::Bool(_) | Json::Number(_) => {}
         }
     }
 }
 
 /// The text for which a scalar with words in it stands. Compose sees `$$` where a text has `$`.
-fn filled(scalar: &str, texts: &HashMap<String, String>) -> String {
-    if let Some(text) = texts.get(scalar) {
-        return text.replace('$', "$$");
+fn filled<'a>(scalar: &'a str, texts: &[String]) -> Cow<'a, str> {
+    if !scalar.contains(BEGIN) {
+        return Cow::Borrowed(scalar);
     }
-    // A word inside a longer scalar: a path that starts with a text, a reference to an environment variable.
-    let mut filled = scalar.to_owned();
-    if scalar.contains("Qz") {
-        for (word, text) in texts {
-            filled = filled.replace(word.as_str(), &text.replace('$', "$$"));
+    // A word may be a part of a longer scalar: a path that starts with a text, a reference to an environment variable.
+    // Each is replaced once, from the left: a text may look like a word itself.
+    let (mut filled, mut rest) = (String::new(), scalar);
+    while let Some((before, after)) = rest.split_once(BEGIN) {
+        filled.push_str(before);
+        let found = after
+            .split_once(END)
+            .and_then(|(number, after)| Some((texts.get(number.parse::<usize>().ok()?)?, after)));
+        if let Some((text, after)) = found {
+            filled.push_str(&text.replace('$', "$$"));
+            rest = after;
+        } else {
+            filled.push_str(BEGIN);
+            rest = after;
         }
     }
-    filled
+    filled.push_str(rest);
+    Cow::Owned(filled)
 }
 
-fn compare(
-    expected: &Yaml,
-    actual: &Yaml,
-    texts: &HashMap<String, String>,
-    place: &str,
-) -> Result<(), String> {
-    let differ = |what: &str| Err(format!("{what} at `{}`", place.trim_start_matches('.')));
+/// What differs, and where: the parts of the place, the innermost first.
+struct Difference {
+    what: &'static str,
+    place: Vec<String>,
+}
+
+impl Difference {
+    fn inside(mut self, part: String) -> Self {
+        self.place.push(part);
+        self
+    }
+}
+
+fn compare(expected: &Yaml, actual: &Yaml, texts: &[String]) -> Result<(), Difference> {
+    let differ = |what| Err(Difference { what, place: Vec::new() });
     match (expected, actual) {
         (Yaml::String(expected), Yaml::String(actual)) => {
             if filled(expected, texts) == *actual {
@@ -86,19 +135,20 @@ fn compare(
             if expected.len() != actual.len() {
                 return differ("another number of items");
             }
-            let mut pairs = expected.iter().zip(actual).enumerate();
-            pairs.try_for_each(|(index, (expected, actual))| {
-                compare(expected, actual, texts, &format!("{place}[{index}]"))
-            })
+            for (index, (expected, actual)) in expected.iter().zip(actual).enumerate() {
+                compare(expected, actual, texts).map_err(|inner| inner.inside(format!("[{index}]")))?;
+            }
+            Ok(())
         }
         (Yaml::Mapping(expected), Yaml::Mapping(actual)) => {
             if expected.len() != actual.len() {
                 return differ("another number of keys");
             }
             for ((expected_key, expected), (actual_key, actual)) in expected.iter().zip(actual) {
-                compare(expected_key, actual_key, texts, &format!("{place}.<key>"))?;
-                let name = actual_key.as_str().unwrap_or("?");
-                compare(expected, actual, texts, &format!("{place}.{name}"))?;
+                compare(expected_key, actual_key, texts)
+                    .map_err(|inner| inner.inside(".<key>".to_owned()))?;
+                let name = || format!(".{}", actual_key.as_str().unwrap_or("?"));
+                compare(expected, actual, texts).map_err(|inner| inner.inside(name()))?;
             }
             Ok(())
         }
@@ -113,7 +163,7 @@ mod tests {
     use minijinja::value::{Serde, Value};
     use serde_json::json;
 
-    use super::check;
+    use super::Checker;
 
     /// Renders without any escaping, as a template with a mistake would.
     fn unescaped(template: &str, value: &str) -> Result<(), String> {
@@ -123,7 +173,7 @@ mod tests {
         let template = environment.get_template("t").expect("it was added");
         let context = json!({ "value": value });
         let text = template.render(Value::from(Serde(&context))).expect("it renders");
-        check(&template, &context, &text)
+        Checker::default().check(&template, &context, &text)
     }
 
     #[test]

@@ -46,6 +46,9 @@ pub enum WriteError {
     /// A directory on the way is a link, so the file would land elsewhere.
     #[error("`{}` is a symbolic link, so what is written below it would land elsewhere\nhint: replace it with a directory", .0.display())]
     Link(PathBuf),
+    /// A file is a link, and replacing it would lose it.
+    #[error("`{}` is a symbolic link, not a file that bottle wrote\nhint: remove it, or render into another directory with `-o DIR`", .0.display())]
+    LinkedFile(PathBuf),
     /// The file for the containers is no program for Linux.
     #[error("`{}` is not a Linux program, which the containers need\nhint: name one with `--linux-binary PATH`", .0.display())]
     NotLinux(PathBuf),
@@ -64,8 +67,8 @@ pub struct Drift {
 /// The most of a file that is looked at for the mark.
 const HEAD: usize = 256;
 
-/// Where the binary for the containers goes.
-const BINARY: &str = "docker/bin/bottle";
+/// Where the binary for the containers goes, below the directory of compose.yaml.
+const BINARY: &str = ".bottle/docker/bin/bottle";
 
 /// Writes bundles.
 ///
@@ -76,17 +79,22 @@ pub fn write(bundles: &[Bundle], target: &Target) -> Result<(), WriteError> {
     let files = files(bundles, target);
     // Everything is looked at before anything is changed.
     let mut changed = Vec::new();
+    let mut walked = BTreeSet::new();
     for (path, text, executable) in &files {
-        refuse_links(&target.directory, path)?;
+        refuse_links(&target.directory, path, &mut walked)?;
         let path = target.directory.join(path);
+        let metadata = path.symlink_metadata().ok();
+        if metadata.as_ref().is_some_and(Metadata::is_symlink) {
+            return Err(WriteError::LinkedFile(path));
+        }
         let mode = if *executable { 0o755 } else { 0o644 };
         match fs::read_if_exists(&path)? {
-            Some(bytes) if bytes == text.as_bytes() && has_mode(&path, mode) => {}
+            Some(bytes) if bytes == text.as_bytes() && has_mode(metadata.as_ref(), mode) => {}
             Some(bytes) if !is_ours(&bytes) => return Err(WriteError::Foreign(path)),
             _ => changed.push((path, text, mode)),
         }
     }
-    let binary = Binary::look(target)?;
+    let binary = Binary::look(target, &mut walked)?;
     let stale = stale(bundles, target, &files)?;
     let mut made: BTreeSet<PathBuf> = BTreeSet::new();
     for (path, text, mode) in changed {
@@ -117,7 +125,8 @@ pub fn check(bundles: &[Bundle], target: &Target) -> Result<Drift, WriteError> {
         let before = on_disk.as_deref().map(String::from_utf8_lossy);
         let mode = if *executable { 0o755 } else { 0o644 };
         if before.as_deref() == Some(*text) {
-            if !has_mode(&target.directory.join(path), mode) {
+            let metadata = target.directory.join(path).metadata().ok();
+            if !has_mode(metadata.as_ref(), mode) {
                 // Writing to a string can't fail.
                 let _ = writeln!(drift.diff, "--- a/{path}\n+++ b/{path}\n(the mode should be {mode:o})");
             }
@@ -157,31 +166,37 @@ fn files<'a>(bundles: &'a [Bundle], target: &Target) -> Vec<(String, &'a str, bo
     files
 }
 
-fn is_ours(bytes: &[u8]) -> bool {
+pub(super) fn is_ours(bytes: &[u8]) -> bool {
     let head = String::from_utf8_lossy(bytes.get(..HEAD.min(bytes.len())).unwrap_or_default()).into_owned();
     head.lines().take(3).any(|line| line.starts_with('#') && line.contains(MARK))
 }
 
 #[cfg(unix)]
-fn has_mode(path: &Path, mode: u32) -> bool {
+fn has_mode(metadata: Option<&Metadata>, mode: u32) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     // git keeps only whether a file is executable.
-    path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o100 == mode & 0o100)
+    metadata.is_some_and(|metadata| metadata.permissions().mode() & 0o100 == mode & 0o100)
 }
 
 #[cfg(not(unix))]
-fn has_mode(_: &Path, _: u32) -> bool {
+fn has_mode(_: Option<&Metadata>, _: u32) -> bool {
     true
 }
 
-/// Refuses a link among the directories that bottle itself makes: in somebody's clone it could lead anywhere.
-fn refuse_links(directory: &Path, path: &str) -> Result<(), WriteError> {
-    let mut walked = directory.to_owned();
-    let parts: Vec<&str> = path.split('/').collect();
-    for part in parts.iter().take(parts.len().saturating_sub(1)) {
-        walked.push(part);
-        if walked.is_symlink() {
-            return Err(WriteError::Link(walked));
+/// Refuses a link among the directories that bottle itself makes: in somebody's clone it could lead anywhere. Those in
+/// `walked` have been looked at for another file.
+fn refuse_links<'a>(
+    directory: &Path,
+    path: &'a str,
+    walked: &mut BTreeSet<&'a str>,
+) -> Result<(), WriteError> {
+    for (end, _) in path.match_indices('/') {
+        let part = path.get(..end).unwrap_or_default();
+        if walked.insert(part) {
+            let part = directory.join(part);
+            if part.is_symlink() {
+                return Err(WriteError::Link(part));
+            }
         }
     }
     Ok(())
@@ -238,7 +253,7 @@ struct Binary {
 
 impl Binary {
     /// Looks whether the copy is current: the same length and time of modification, as `make` and `rsync` judge.
-    fn look(target: &Target) -> Result<Self, WriteError> {
+    fn look(target: &Target, walked: &mut BTreeSet<&str>) -> Result<Self, WriteError> {
         use io::Read as _;
         let source = target.binary.clone();
         let failed = |source_error| fs::Error { action: "read", path: source.clone(), source: source_error };
@@ -248,8 +263,8 @@ impl Binary {
         if !metadata.is_file() || file.read_exact(&mut magic).is_err() || &magic != b"\x7fELF" {
             return Err(WriteError::NotLinux(source));
         }
-        let path = target.directory.join(DIRECTORY).join(BINARY);
-        refuse_links(&target.directory, &format!("{DIRECTORY}/{BINARY}"))?;
+        refuse_links(&target.directory, BINARY, walked)?;
+        let path = target.directory.join(BINARY);
         let current = path.symlink_metadata().is_ok_and(|there| {
             there.is_file()
                 && there.len() == metadata.len()

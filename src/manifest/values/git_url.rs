@@ -169,6 +169,9 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), Invalid> {
             if address.parse::<std::net::Ipv6Addr>().is_err() {
                 return Err(Invalid::new(format!("`{}` is not an IPv6 address", shown(address))));
             }
+            if !after.is_empty() && !after.starts_with(':') {
+                return Err(Invalid::new(format!("`{}` stands after the address", shown(after))));
+            }
             (address, after.strip_prefix(':'))
         }
         None => text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port))),
@@ -189,8 +192,12 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), Invalid> {
 /// The path reaches the upstream's shell inside quotes; nothing that means something there is needed in a path.
 fn checked_path(path: &str) -> Result<String, Invalid> {
     no_option(path.trim_start_matches('/'), "the path")?;
-    if path.trim_matches('/').is_empty() {
+    if matches!(path.trim_matches('/'), "" | ".git") {
         return Err(Invalid::with_hint("the URL has no path", HINT));
+    }
+    // Git compares URLs as texts, so the agent's git would not find the gate by this one.
+    if path.contains("//") {
+        return Err(Invalid::with_hint("the path has `//` in it", "write one slash"));
     }
     if path.split('/').any(|segment| segment == ".." || segment == ".") {
         return Err(Invalid::new("the path has `.` or `..` in it"));
@@ -275,6 +282,9 @@ mod tests {
             "ssh://git@host:0/a",
             "ssh://git@host:+22/a",
             "git@0x7f.1:app",
+            "ssh://git@[fd00::1]x/app",
+            "https://host//app",
+            "https://host/.git",
             "ssh://git@2130706433/app",
             "transport::ssh://git@host/app",
         ] {

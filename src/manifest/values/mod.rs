@@ -15,15 +15,19 @@ pub use paths::{HostPath, PathBase, RefPattern, RoutePath, TreePattern};
 pub use ssh_key::HostKey;
 pub use words::{
     BottleName, Cpus, EnvName, EnvValue, HeaderName, ImageName, Memory, Method, Name, Pids, RegistryPrefix,
-    Username,
+    RuntimeName, Username,
 };
 
 use super::decode::Invalid;
 use super::source::shown;
 
-/// Declares a scalar that keeps its text, and what the JSON Schema says of it.
+/// Declares a scalar that keeps its text, and what the JSON Schema says of it: other tools read `8080` as a number
+/// where the loader takes the text as it is written, so some scalars have more than one type there.
 macro_rules! text {
     ($(#[$meta:meta])* $name:ident, $what:literal, $parse:expr) => {
+        $crate::manifest::values::text!($(#[$meta])* $name, $what, $parse, json: "string");
+    };
+    ($(#[$meta:meta])* $name:ident, $what:literal, $parse:expr, json: $type:tt) => {
         $(#[$meta])*
         #[derive(Clone, Debug, Eq, Hash, PartialEq)]
         pub struct $name(String);
@@ -41,9 +45,9 @@ macro_rules! text {
             }
         }
 
-        $crate::manifest::values::text!(@scalar $name, $what, |text: &str| $parse(text).map($name), "string");
+        $crate::manifest::values::text!(@scalar $name, $what, |text: &str| $parse(text).map($name), $type);
     };
-    (@scalar $name:ident, $what:literal, $parse:expr, $type:literal) => {
+    (@scalar $name:ident, $what:literal, $parse:expr, $type:tt) => {
         impl $crate::manifest::decode::Scalar for $name {
             const WHAT: &'static str = $what;
 

@@ -61,7 +61,7 @@ text! {
             return Err(Invalid::new("the value has a NUL character"));
         }
         Ok::<_, Invalid>(text.to_owned())
-    }
+    }, json: ["string", "number", "boolean"]
 }
 
 text! {
@@ -102,13 +102,64 @@ text! {
     }
 }
 
+/// The grammar of an image reference: a repository, and then a tag, a digest or both (github.com/distribution/reference).
+fn is_image(text: &str) -> bool {
+    let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
+    let last = rest.rfind('/').map_or(0, |at| at + 1);
+    let colon = rest.rfind(':').filter(|colon| *colon > last);
+    let (repository, tag) = match colon {
+        Some(colon) => (rest.get(..colon).unwrap_or_default(), rest.get(colon + 1..)),
+        None => (rest, None),
+    };
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let is_tag = |tag: &str| {
+        (1..=128).contains(&tag.len())
+            && tag.bytes().next().is_some_and(word)
+            && tag.bytes().all(|byte| word(byte) || byte == b'.' || byte == b'-')
+    };
+    let is_digest = |digest: &str| {
+        digest.strip_prefix("sha256:").is_some_and(|hex| {
+            hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        })
+    };
+    is_repository(repository) && tag.is_none_or(is_tag) && digest.is_none_or(is_digest)
+}
+
+/// A registry's host and the path of a repository, or only a path.
+fn is_repository(text: &str) -> bool {
+    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_component = |part: &str| {
+        let mut words = part.split(|character: char| "._-".contains(character));
+        let separated =
+            !part.contains("..") && !part.contains("___") && !part.contains("._") && !part.contains("_.");
+        let separated = separated && !["-.", ".-", "-_", "_-"].iter().any(|pair| part.contains(pair));
+        let ends = part.bytes().next().is_some_and(lower) && part.bytes().next_back().is_some_and(lower);
+        ends && separated && words.all(|word| word.bytes().all(lower))
+    };
+    let is_host = |part: &str| {
+        let (name, port) = part.split_once(':').map_or((part, None), |(name, port)| (name, Some(port)));
+        let label = |label: &str| {
+            !label.is_empty()
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        (part == "localhost" || part.contains(['.', ':']))
+            && name.split('.').all(label)
+            && port
+                .is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0) && !port.starts_with('+'))
+    };
+    let mut parts = text.split('/');
+    let first = parts.next().unwrap_or_default();
+    text.len() <= 255 && (is_host(first) || is_component(first)) && parts.all(is_component)
+}
+
 text! {
     /// The reference of a container image.
     ImageName, "an image", |text: &str| {
         one_line(text, "the image")?;
         no_option(text, "the image")?;
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@+".contains(&byte);
-        if text.bytes().all(fits) {
+        if is_image(text) {
             return Ok(text.to_owned());
         }
         Err(Invalid::with_hint(format!("`{}` is not an image reference", shown(text)), "write it as `name:tag` or `registry.example.org/name@sha256:…`"))
@@ -120,8 +171,7 @@ text! {
     RegistryPrefix, "a registry and a path, such as `ghcr.io/acme`", |text: &str| {
         one_line(text, "the registry")?;
         no_option(text, "the registry")?;
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:".contains(&byte);
-        if text.bytes().all(fits) && !text.ends_with('/') {
+        if is_repository(text) {
             return Ok(text.to_owned());
         }
         Err(Invalid::with_hint(format!("`{}` is not a registry", shown(text)), "write it as `registry.example.org/team`, without a slash at the end"))
@@ -135,11 +185,18 @@ text! {
         let (number, unit) = text.split_at(digits);
         let known = ["", "b", "k", "kb", "m", "mb", "g", "gb"].contains(&unit.to_ascii_lowercase().as_str());
         if known && number.parse::<u64>().is_ok_and(|number| number > 0) {
-            return Ok(text.to_ascii_lowercase());
+            let memory = Memory(text.to_ascii_lowercase());
+            if memory.bytes() > MAX_MEMORY {
+                return Err(Invalid::new(format!("`{}` is more memory than Compose can count", shown(text))));
+            }
+            return Ok(memory.0);
         }
         Err(Invalid::with_hint(format!("`{}` is not an amount of memory", shown(text)), "write a number and a unit, such as `512m` or `4g`"))
-    }
+    }, json: ["string", "integer"]
 }
+
+/// The most that Compose adds up without a mistake: it goes through a floating-point number with 53 bits.
+const MAX_MEMORY: u64 = 1 << 53;
 
 impl Memory {
     /// The amount in bytes.
@@ -164,6 +221,22 @@ text! {
             return Ok(text.to_owned());
         }
         Err(Invalid::new(format!("`{}` is not a number of processors", shown(text))))
+    }, json: ["string", "number"]
+}
+
+text! {
+    /// The name of an OCI runtime: one that the engine's configuration lists, or a containerd shim such as
+    /// `io.containerd.kata.v2`.
+    RuntimeName, "the name of an OCI runtime", |text: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        if first && text.len() <= 128 && text.bytes().all(fits) {
+            return Ok(text.to_owned());
+        }
+        Err(Invalid::with_hint(
+            format!("`{}` is not the name of an OCI runtime", shown(text)),
+            "write it as the engine knows it, such as `runsc` or `io.containerd.kata.v2`",
+        ))
     }
 }
 

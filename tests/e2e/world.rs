@@ -1,0 +1,283 @@
+//! The bottles that the tests share, and how they are talked to.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Failed;
+
+/// The bottles that were started, so that none is left behind.
+static STARTED: Mutex<Vec<Project>> = Mutex::new(Vec::new());
+
+/// The bottle that most tests use.
+static MAIN: LazyLock<Result<Project, String>> = LazyLock::new(|| {
+    let project = Project::new("e2e")?;
+    let host_key = project.keys()?;
+    project.write("bottle.yaml", &main_manifest(&project.slug, &host_key));
+    project.write("compose.override.yaml", &upstream_override("app second"));
+    project.render()?;
+    project.up()?;
+    Ok(project)
+});
+
+fn main_manifest(slug: &str, host_key: &str) -> String {
+    format!(
+        "bottles:\n  dev:\n    git:\n      app:\n        upstream: ssh://git@git.example.org:2222/srv/git/app.git\n        \
+         identity_file: id_ed25519\n        known_host_key: {host_key}\n        push:\n          \
+         - {{ refs: \"agent/**\", allow: [create, fast-forward] }}\n          \
+         - {{ refs: \"loose/**\", allow: [create, fast-forward, force, delete] }}\n          \
+         - {{ refs: \"refs/tags/agent-*\", allow: [create] }}\n      second:\n        \
+         upstream: git@second.example.org:second.git\n        identity_file: id_ed25519\n        \
+         known_host_key: {host_key}\n        extra_hosts: {{ second.example.org: 192.0.2.7 }}\nagents:\n  {slug}:\n    bottle: dev\n    \
+         preset: shell\n    workspace: {{ clone: app }}\n    env: {{ GREETING: \"it's $HOME and ${{HOME}} and $$\" }}\n"
+    )
+}
+
+/// The user's own file, which adds a throwaway upstream to the gate's side.
+pub(crate) fn upstream_override(repositories: &str) -> String {
+    let context = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/upstream");
+    let names = repositories.split(' ').collect::<Vec<_>>().join(", ");
+    format!(
+        "services:\n  upstream:\n    build: {{ context: \"{}\" }}\n    command: [{names}]\n    init: true\n    \
+         networks: {{ outside: {{ aliases: [git.example.org] }} }}\n    \
+         volumes: [\"./upstream:/etc/upstream:ro\"]\n  git-gate:\n    depends_on: [upstream]\n",
+        context.display()
+    )
+}
+
+/// What is missing for the tests to run, if anything.
+pub(crate) fn missing() -> Option<String> {
+    for arguments in [["info", "--format", "{{.ServerVersion}}"], ["compose", "version", "--short"]] {
+        match Command::new("docker").args(arguments).output() {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                return Some(format!("`docker {}` says: {text}", arguments[0]));
+            }
+            Err(error) => return Some(format!("`docker` can't be run: {error}")),
+        }
+    }
+    None
+}
+
+/// Ends all bottles that were started.
+pub(crate) fn end() {
+    for project in STARTED.lock().expect("no test panics while it holds this").drain(..) {
+        project.down();
+    }
+}
+
+/// The bottle that most tests use.
+pub(crate) fn main() -> Result<&'static Project, Failed> {
+    MAIN.as_ref().map_err(|error| Failed::from(error.clone()))
+}
+
+/// One bottle: a directory with a rendered bundle.
+#[derive(Clone, Debug)]
+pub(crate) struct Project {
+    /// The agent's name.
+    pub(crate) slug: String,
+    /// The directory of compose.yaml.
+    pub(crate) directory: PathBuf,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// Whether it went well.
+    pub(crate) ok: bool,
+    /// Its stdout and stderr.
+    pub(crate) text: String,
+}
+
+impl Said {
+    /// Fails the test unless the command went well.
+    pub(crate) fn expect_ok(self) -> Result<String, Failed> {
+        if self.ok { Ok(self.text) } else { Err(format!("it failed:\n{}", self.text).into()) }
+    }
+
+    /// Fails the test unless the command failed and named the reason.
+    pub(crate) fn expect_refused(self, reason: &str) -> Result<String, Failed> {
+        match (self.ok, self.text.contains(reason)) {
+            (true, _) => {
+                Err(format!("it was accepted, and should be refused with `{reason}`:\n{}", self.text).into())
+            }
+            (false, false) => Err(format!("it was refused, but not with `{reason}`:\n{}", self.text).into()),
+            (false, true) => Ok(self.text),
+        }
+    }
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        Self { ok: output.status.success(), text }
+    }
+}
+
+impl Project {
+    /// A directory for a bottle whose agent is called `name` and this process's id, so that two runs do not meet.
+    pub(crate) fn new(name: &str) -> Result<Self, String> {
+        let slug = format!("{name}-{}", std::process::id());
+        let directory = std::env::temp_dir().join(format!("bottle-{slug}"));
+        fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
+        let project = Self { slug, directory };
+        STARTED.lock().expect("no test panics while it holds this").push(project.clone());
+        Ok(project)
+    }
+
+    /// Makes a key pair for the agent's bottle and one for the upstream; gives the upstream's public key.
+    pub(crate) fn keys(&self) -> Result<String, String> {
+        fs::create_dir_all(self.directory.join("upstream")).map_err(|error| error.to_string())?;
+        for path in ["id_ed25519", "upstream/host_key"] {
+            let arguments = ["-q", "-t", "ed25519", "-N", "", "-C", "e2e", "-f", path];
+            let said = self.run("ssh-keygen", &arguments);
+            if !said.ok {
+                return Err(said.text);
+            }
+        }
+        let read =
+            |path: &str| fs::read_to_string(self.directory.join(path)).map_err(|error| error.to_string());
+        self.write("upstream/authorized_keys", &read("id_ed25519.pub")?);
+        let host_key = read("upstream/host_key.pub")?;
+        Ok(host_key.split(' ').take(2).collect::<Vec<_>>().join(" "))
+    }
+
+    /// Writes a file of the project.
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        fs::write(self.directory.join(path), text).expect("the directory is ours");
+    }
+
+    /// Runs a command in the project's directory.
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Said {
+        let output = Command::new(program)
+            .args(arguments)
+            .current_dir(&self.directory)
+            .env("HOME", std::env::var_os("HOME").unwrap_or_default())
+            .stdin(Stdio::null())
+            .output();
+        output.map_or_else(|error| Said { ok: false, text: format!("{program}: {error}") }, Said::from)
+    }
+
+    /// Renders the bundle.
+    pub(crate) fn render(&self) -> Result<(), String> {
+        let said = self.run(env!("CARGO_BIN_EXE_bottle"), &["render", "-o", "."]);
+        if said.ok { Ok(()) } else { Err(said.text) }
+    }
+
+    /// `docker compose`, with the override file where there is one.
+    pub(crate) fn compose(&self, arguments: &[&str]) -> Said {
+        self.run("docker", &[&["compose"], arguments].concat())
+    }
+
+    /// Starts the bottle and waits until all of it is healthy.
+    pub(crate) fn up(&self) -> Result<(), String> {
+        let said = self.compose(&["up", "--detach", "--wait", "--build", "--quiet-pull"]);
+        if said.ok {
+            return Ok(());
+        }
+        let mut text = said.text;
+        let _ = write!(text, "\n--- logs\n{}", self.compose(&["logs", "--tail", "60"]).text);
+        Err(text)
+    }
+
+    /// Removes all that the bottle made. A second time does nothing.
+    pub(crate) fn down(&self) {
+        if !self.directory.exists() {
+            return;
+        }
+        if self.directory.join("compose.yaml").exists() {
+            // Compose asks for the operator's variables even to remove what was made with them.
+            let down = "docker compose down --volumes --rmi local --remove-orphans --timeout 2";
+            let said = self.run("env", &["SSH_AUTH_SOCK=unused", "sh", "-c", down]);
+            if !said.ok {
+                eprintln!("{}: {}", self.slug, said.text);
+            }
+        }
+        if let Err(error) = fs::remove_dir_all(&self.directory) {
+            eprintln!("{}: {error}", self.directory.display());
+        }
+    }
+
+    /// Runs a script in a fresh clone of the workspace's repository, in the agent's container.
+    pub(crate) fn agent_in_clone(&self, script: &str) -> Said {
+        let script = format!(
+            "set -e; clone=$(mktemp -d); cd \"$clone\"; \
+             git clone -q ssh://git@git.example.org:2222/srv/git/app.git work; cd work; {script}"
+        );
+        self.agent(&script)
+    }
+
+    /// Runs a script in the agent's container.
+    pub(crate) fn agent(&self, script: &str) -> Said {
+        self.compose(&["exec", "-T", "agent", "sh", "-c", script])
+    }
+
+    /// Runs a script in the gate's container, as a user.
+    pub(crate) fn gate(&self, user: &str, script: &str) -> Said {
+        self.compose(&["exec", "-T", "--user", user, "git-gate", "sh", "-c", script])
+    }
+
+    /// Runs git in the upstream's repository `app`.
+    pub(crate) fn upstream(&self, arguments: &str) -> Said {
+        self.compose(&[
+            "exec",
+            "-T",
+            "--user",
+            "git",
+            "upstream",
+            "sh",
+            "-c",
+            &format!("cd /srv/git/app.git && git {arguments}"),
+        ])
+    }
+
+    /// The id of the upstream's ref, or nothing where it has none.
+    pub(crate) fn upstream_ref(&self, name: &str) -> Option<String> {
+        let said = self.upstream(&format!("rev-parse --verify --quiet {name}"));
+        said.ok.then(|| said.text.trim().to_owned())
+    }
+
+    /// All refs of the upstream with their ids.
+    pub(crate) fn upstream_refs(&self) -> String {
+        self.upstream("for-each-ref").text
+    }
+
+    /// The id of a service's container.
+    pub(crate) fn container(&self, service: &str) -> String {
+        self.compose(&["ps", "--all", "--quiet", service]).text.trim().to_owned()
+    }
+
+    /// Asks the engine about a service's container.
+    pub(crate) fn inspect(&self, service: &str, format: &str) -> String {
+        self.run("docker", &["inspect", "--format", format, &self.container(service)]).text.trim().to_owned()
+    }
+}
+
+/// Waits until a condition holds.
+pub(crate) fn eventually(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) -> Result<(), Failed> {
+    let start = Instant::now();
+    while !holds() {
+        if start.elapsed() > limit {
+            return Err(format!("{what}: not within {limit:?}").into());
+        }
+        // Every condition asks the engine, which takes its own time.
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+/// A text in the shape of an AWS access key, made here so that none is in the repository.
+pub(crate) fn key_shape(seed: u64) -> String {
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(std::process::id());
+    let body = (0..16).map(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(*alphabet.get(usize::try_from(state >> 59).expect("five bits")).expect("as many letters"))
+    });
+    format!("AKIA{}", body.collect::<String>())
+}

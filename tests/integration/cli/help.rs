@@ -1,0 +1,97 @@
+//! Help and mistakes of usage.
+
+use insta::assert_snapshot;
+
+use crate::support::{Bottle, Place, each, snapshots};
+
+#[test]
+fn every_command_explains_itself() {
+    let commands: [&[&str]; 8] = [
+        &["--help"],
+        &["-h"],
+        &["render", "--help"],
+        &["schema", "--help"],
+        &["validate", "--help"],
+        &["sidecar", "--help"],
+        &["render", "-h"],
+        &["validate", "-h"],
+    ];
+    each(
+        commands.map(|args| (args.join("_").replace("--", "").replace('-', "short_"), args)),
+        |name, args| {
+            let place = Place::new();
+            let output = args.iter().fold(place.bottle([]), Bottle::arg).run();
+            assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{output}");
+            snapshots("help").bind(|| assert_snapshot!(name, output.stdout));
+        },
+    );
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    let output = Place::new().bottle(["--version"]).run();
+    assert_eq!(output.ok(), format!("bottle {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn without_a_command_the_help_goes_to_standard_error() {
+    let output = Place::new().bottle([]).run();
+    assert_eq!((output.code, output.stdout.as_str()), (2, ""));
+    assert!(output.stderr.contains("Usage: bottle <COMMAND>"), "{output}");
+}
+
+#[test]
+fn mistakes_of_usage_exit_with_2_and_say_what_was_meant() {
+    let place = Place::new();
+    assert_snapshot!(place.bottle(["rendr"]).run(), @r#"
+    ----- stderr -----
+    error: unrecognized subcommand 'rendr'
+
+      tip: a similar subcommand exists: 'render'
+
+    Usage: bottle <COMMAND>
+
+    For more information, try '--help'.
+    ----- exit code 2 -----
+    "#);
+    assert_snapshot!(place.bottle(["render", "--chekc"]).run(), @r#"
+    ----- stderr -----
+    error: unexpected argument '--chekc' found
+
+      tip: a similar argument exists: '--check'
+
+    Usage: bottle render --check [AGENT]
+
+    For more information, try '--help'.
+    ----- exit code 2 -----
+    "#);
+    assert_snapshot!(place.bottle(["render", "one", "two"]).run(), @r#"
+    ----- stderr -----
+    error: unexpected argument 'two' found
+
+    Usage: bottle render [OPTIONS] [AGENT]
+
+    For more information, try '--help'.
+    ----- exit code 2 -----
+    "#);
+    assert_snapshot!(place.bottle(["render", "--all"]).run(), @r#"
+    ----- stderr -----
+    error: the following required arguments were not provided:
+      --output <DIR>
+
+    Usage: bottle render --output <DIR> --all [AGENT]
+
+    For more information, try '--help'.
+    ----- exit code 2 -----
+    "#);
+    assert_snapshot!(place.bottle(["validate", "--trust", "me"]).run(), @r#"
+    ----- stderr -----
+    error: invalid value 'me' for '--trust <WHOSE>'
+      [possible values: manifest, home]
+
+    For more information, try '--help'.
+    ----- exit code 2 -----
+    "#);
+    assert_eq!(place.bottle(["schema", "extra"]).run().code, 2);
+    assert!(place.tree().is_empty());
+}
