@@ -346,7 +346,7 @@ install_commands() {
 }
 
 step_host_tools() {
-    install_commands host-tools git=git ssh=openssh-client sshd=openssh-server nginx=nginx fcgiwrap=fcgiwrap shellcheck=shellcheck
+    install_commands host-tools openssl=openssl pgrep=procps ps=procps setpriv=util-linux git=git ssh=openssh-client sshd=openssh-server nginx=nginx fcgiwrap=fcgiwrap shellcheck=shellcheck
     if install_gitleaks; then
         say host-tools "installed gitleaks $GITLEAKS_VERSION in $BIN"
     else

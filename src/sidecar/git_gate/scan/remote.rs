@@ -29,7 +29,7 @@ impl Scanner for RemoteScanner {
         match self.warm(input) {
             Ok(scan) => Ok(scan),
             // What the pushed objects are to blame for would happen again.
-            Err(ScanError::Input(error)) => Err(ScanError::Input(error)),
+            Err(error @ (ScanError::Input(_) | ScanError::TimedOut(_))) => Err(error),
             Err(error) => {
                 let mut scan = self.fallback.scan(input)?;
                 scan.notes.push(format!("scanned with a cold start, since the warm scanner failed: {error}"));

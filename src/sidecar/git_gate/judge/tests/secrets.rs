@@ -1,11 +1,8 @@
 //! Attacks with secrets: each is hidden somewhere, and has to be found there.
 
-use std::io::Write as _;
-
 use super::super::{Verdict, format};
-use super::fixture::{FindsNothing, Pair};
+use super::fixture::Pair;
 use crate::policy::reason::Reason;
-use crate::sidecar::git_gate::scan::Scanner;
 use crate::sidecar::git_gate::scan::tests::{gitleaks, key};
 
 fn push(pair: &Pair, updates: &[(&str, &str)]) -> Verdict {
@@ -261,34 +258,4 @@ fn a_large_file_is_scanned_to_its_end() {
     pair.write("large", "0123456789 abcde\n".repeat(300_000) + &key());
     pair.commit("second");
     assert!(found(&pair)[0].contains("`large` line 300001"));
-}
-
-/// Not a check: how long a judgement takes, without the scan and with a cold start.
-#[test]
-#[ignore = "a measurement"]
-fn measure() {
-    let pair = Pair::new();
-    let measure = |what: &str, scanner: &dyn Scanner, times: usize| {
-        let update = [pair.update("HEAD", "refs/heads/agent/x")];
-        let mut taken: Vec<_> = (0..times)
-            .map(|_| {
-                let started = std::time::Instant::now();
-                assert!(pair.judge_with(&update, scanner).unwrap().passes());
-                started.elapsed()
-            })
-            .collect();
-        taken.sort_unstable();
-        let (median, worst) = (taken[times / 2], taken[times - 1]);
-        writeln!(std::io::stderr(), "measured: {what}: median {median:?}, worst {worst:?}").unwrap();
-    };
-    pair.write("src/file", "content\n");
-    pair.commit("second");
-    measure("one commit, no scan", &FindsNothing, 40);
-    measure("one commit, cold start", &gitleaks(), 5);
-    for at in 0..500 {
-        pair.write(&format!("src/file{}", at % 40), format!("let content = {at};\n").repeat(100));
-        pair.commit(&format!("commit {at}"));
-    }
-    measure("500 commits, no scan", &FindsNothing, 5);
-    measure("500 commits, cold start", &gitleaks(), 5);
 }
