@@ -88,7 +88,7 @@ fi
 tick "the agent, the gate and a throwaway upstream are healthy"
 
 say "==> the agent works"
-output=$(agent 'git remote get-url origin && git log --oneline') || fail "the workspace is no clone" "$output"
+output=$(agent 'git config remote.origin.url && git log --oneline') || fail "the workspace is no clone" "$output"
 tick "cloned through the gate by the upstream's own URL: $(head -n 1 <<<"$output")"
 output=$(agent 'git switch -q -C agent/demo && date >work.txt && git add work.txt && git commit -q -m "agent: work" && git push origin agent/demo') ||
     fail "an honest push was refused" "$output"
@@ -111,7 +111,7 @@ refused "a commit with an AWS-shaped key" secret-found \
     "$reset && echo 'aws_access_key_id = $key' >config && git add config && git commit -q -m config && git push origin agent/demo"
 refused "a commit that touches bottle.yaml" path-protected \
     "$reset && echo 'bottles: {}' >bottle.yaml && git add bottle.yaml && git commit -q -m policy && git push origin agent/demo"
-refused "a push to main" ref-denied "$reset && git push origin HEAD:main"
+refused "a push to main" default-branch-protected "$reset && git push origin HEAD:main"
 address=$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$(compose ps --quiet upstream)")
 knock="timeout 3 bash -c 'exec 3<>/dev/tcp/$address/2222'"
 compose exec -T git-gate sh -c "$knock" || fail "the upstream does not answer at $address, so its silence would prove nothing"
