@@ -43,7 +43,7 @@ impl Failure {
         if said.is_empty() {
             "the upstream ended the connection without a word".clone_into(&mut said);
         }
-        Self::new(reason, format!("{repository}: {said} ({})", reason.hint()))
+        Self::new(reason, format!("{repository}: {said}"))
     }
 }
 

@@ -166,11 +166,14 @@ impl Gate {
             fs::create_dir_all(root.join(name)).unwrap();
         }
         let mut command = Command::new("sh");
-        command.arg(etc.join("entrypoint.sh")).args([
-            "--listen=127.0.0.1:0",
-            "--check-limit=4",
-            "--stall-limit=6",
-        ]);
+        command.arg(etc.join("entrypoint.sh")).arg("--listen=127.0.0.1:0");
+        // A machine that does much else must not look like an upstream that is silent.
+        for default in ["--check-limit=30", "--stall-limit=30"] {
+            let name = default.split('=').next().unwrap();
+            if !args.iter().any(|arg| arg.starts_with(name)) {
+                command.arg(default);
+            }
+        }
         command.args(args).env_clear().env("PATH", path).env("BOTTLE_TEST_PASSWORD", "correct horse");
         command.env("BOTTLE_GATE_ETC", &etc).env("BOTTLE_GATE_STATE", root.join("state"));
         command.env("BOTTLE_GATE_RUN", root.join("run"));

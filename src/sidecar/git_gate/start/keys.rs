@@ -103,17 +103,22 @@ async fn add(args: &Args, name: &str, file: &Path, socket: &Path) -> Result<()> 
     bail!("{name}: the identity file can't be used: {said}");
 }
 
+/// What `ssh-add -l` exits with where no agent answers (ssh-add(1)).
+const NO_AGENT: i32 = 2;
+
 async fn wait_for(name: &str, socket: &Path) -> Result<()> {
     let deadline = Instant::now() + SOCKET_LIMIT;
-    // Only the agent's user can look into the directory; it is asked instead of looked at.
+    // Asked, not looked at: only the agent's user can look into the directory, and a socket is there before anyone
+    // listens on it.
     loop {
-        let mut list = command("test", owner_of_directory(socket)?);
-        list.arg("-S").arg(socket);
-        if list.status().await?.success() {
+        let mut list = command("ssh-add", owner_of_directory(socket)?);
+        list.arg("-l").env("SSH_AUTH_SOCK", socket).stdin(Stdio::null());
+        let answer = list.stdout(Stdio::piped()).stderr(Stdio::piped()).output().await?;
+        if answer.status.code().is_some_and(|code| code != NO_AGENT) {
             return Ok(());
         }
         if Instant::now() > deadline {
-            bail!("{name}: the SSH agent did not start");
+            bail!("{name}: the SSH agent does not answer: {}", message::essence(&answer.stderr));
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
