@@ -187,12 +187,28 @@ step_engine() {
         await_engine ''
         say engine "started docker.service: Docker engine $(engine_version)"
     else
+        forget_dead_engine
         # A session of its own, so that an interrupted `make` does not end it; without our lock.
         setsid dockerd >"$DOCKERD_LOG" 2>&1 </dev/null 9>&- &
         printf '%s\n' $! >"$DOCKERD_PID"
         await_engine $!
         say engine "started dockerd (pid $(<"$DOCKERD_PID"), log $DOCKERD_LOG): Docker engine $(engine_version)"
     fi
+}
+
+# forget_dead_engine: an engine that was killed leaves its pid file, and the next one takes any process of that number for it.
+forget_dead_engine() {
+    local file pid name
+    for file in /var/run/docker.pid /var/run/docker/containerd/containerd.pid; do
+        [[ -s $file ]] || continue
+        pid=$(<"$file")
+        # A zombie still has its number and name, and no longer a program.
+        name=$(ps -o comm=,stat= -p "$pid" || true)
+        if [[ ! $name =~ ^(dockerd|containerd)\ +[^Z]+$ ]]; then
+            rm -f -- "$file"
+            say engine "removed $file, which an engine that is no longer there left behind"
+        fi
+    done
 }
 
 # await_engine PID: waits until the engine answers, and no longer than its process lives.
