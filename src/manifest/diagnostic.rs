@@ -1,5 +1,6 @@
 //! What is wrong with a manifest, and how a person is told.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use super::source::{Sources, Span, shown};
@@ -90,6 +91,12 @@ fn write_excerpt(f: &mut fmt::Formatter<'_>, sources: &Sources, gutter: usize, s
     writeln!(f, "{:gutter$} |", "")?;
     writeln!(f, "{:>gutter$} | {}", position.line, excerpt.line)?;
     writeln!(f, "{:gutter$} | {carets}", "")
+}
+
+/// Drops what is said already: what a bottle inherits is looked at once for each heir.
+pub(crate) fn said_once(list: &mut Vec<Diagnostic>) {
+    let mut said = HashSet::new();
+    list.retain(|error| said.insert((error.span, error.message.clone())));
 }
 
 /// A hint that names the nearest of the known names, or lists them when none is near.

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::Manifest;
 use super::decode::{Decode as _, Decoder, Scalar as _};
-use super::diagnostic::{Diagnostic, Diagnostics};
+use super::diagnostic::{Diagnostic, Diagnostics, said_once};
 use super::extends::{self, Bottles, HOME};
 use super::node::{self, Kind, Node};
 use super::source::{FileId, Sources, Span, Spanned, shown};
@@ -96,16 +96,7 @@ pub fn load(options: &Options) -> Result<Loaded, Diagnostics> {
             Ok(Loaded { manifest, sources, directories, home: options.home.clone() })
         }
         _ => {
-            // An inherited value is decoded once for each heir; what is wrong with it is said once.
-            let mut seen: Vec<(Option<Span>, String)> = Vec::new();
-            errors.retain(|error| {
-                let key = (error.span, error.message.clone());
-                let new = !seen.contains(&key);
-                if new {
-                    seen.push(key);
-                }
-                new
-            });
+            said_once(&mut errors);
             errors.sort_by_key(|error| error.span.map(|span| span.start));
             Err(Diagnostics { sources, list: errors })
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::gate::spellings;
 use super::hosts;
-use crate::manifest::diagnostic::{Diagnostic, suggest};
+use crate::manifest::diagnostic::{Diagnostic, said_once, suggest};
 use crate::manifest::lexically_normal;
 use crate::manifest::source::{Span, Spanned};
 use crate::manifest::values::{HostPath, Name, PathBase, Transport};
@@ -34,16 +34,7 @@ pub(super) fn manifest(loaded: &Loaded) -> Vec<Diagnostic> {
         }
         agent(name, checked, found, loaded, &mut errors);
     }
-    // What a bottle inherits is checked in each heir; what is wrong with it is said once.
-    let mut seen: Vec<(Option<Span>, String)> = Vec::new();
-    errors.retain(|error| {
-        let key = (error.span, error.message.clone());
-        let new = !seen.contains(&key);
-        if new {
-            seen.push(key);
-        }
-        new
-    });
+    said_once(&mut errors);
     errors
 }
 
