@@ -240,3 +240,24 @@ fn the_health_check_needs_the_daemon_and_the_broker_but_no_upstream() {
     Command::new("kill").args(["-STOP", &broker]).status().unwrap();
     check().failure("gate-failed");
 }
+
+/// Git keeps the certificate of a signed push outside of the quarantine, and takes one that it never offered to take.
+#[test]
+fn a_signed_push_is_refused() {
+    let world = World::new();
+    let policy = world.path("etc/gate.yaml");
+    let hook = |certificate: Option<&str>| {
+        let update = format!("{} {} refs/heads/agent/x", "0".repeat(40), "1".repeat(40));
+        let script = format!(
+            "echo {update} | \"$0\" sidecar git-gate hook pre-receive --policy \"$1\" --repository app"
+        );
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_bottle")]).arg(&policy);
+        if let Some(certificate) = certificate {
+            command.env("GIT_PUSH_CERT", certificate);
+        }
+        super::support::Ran::from(command.output().unwrap())
+    };
+    hook(Some("1")).failure("bottle: request-invalid: a signed push");
+    assert!(!hook(None).failure("bottle: ").contains("request-invalid"));
+}
