@@ -7,40 +7,47 @@
 ///
 /// Both are bytes, since neither a git ref nor a path in a tree needs to be UTF-8.
 pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    let pattern: Vec<&[u8]> = pattern.split(|byte| *byte == b'/').collect();
-    let name: Vec<&[u8]> = name.split(|byte| *byte == b'/').collect();
-    // Greedy matching with one point to come back to: linear in practice, quadratic at worst, never exponential.
-    run(&pattern, &name, |segment| *segment == b"**", |pattern, name| segment(pattern, name))
+    let slash = |byte: &u8| *byte == b'/';
+    // Greedy matching with one point to come back to: linear in practice, quadratic at worst, never exponential. Segments
+    // are found as they are needed: a request's path is judged without an allocation.
+    run(
+        pattern.split(slash),
+        name.split(slash),
+        |segment| *segment == b"**",
+        |pattern, name| segment(pattern, name),
+    )
 }
 
 fn segment(pattern: &[u8], name: &[u8]) -> bool {
-    run(pattern, name, |byte| *byte == b'*', |pattern, name| pattern == name)
+    run(pattern.iter(), name.iter(), |byte| **byte == b'*', |pattern, name| pattern == name)
 }
 
-fn run<T>(pattern: &[T], name: &[T], star: impl Fn(&T) -> bool, equal: impl Fn(&T, &T) -> bool) -> bool {
-    let (mut p, mut n) = (0, 0);
-    let mut back: Option<(usize, usize)> = None;
-    while let Some(item) = name.get(n) {
-        match pattern.get(p) {
-            Some(want) if star(want) => {
-                back = Some((p + 1, n));
-                p += 1;
+fn run<T>(
+    mut pattern: impl Iterator<Item = T> + Clone,
+    mut name: impl Iterator<Item = T> + Clone,
+    star: impl Fn(&T) -> bool,
+    equal: impl Fn(&T, &T) -> bool,
+) -> bool {
+    // What follows the last star, and what it has not taken yet.
+    let mut back = None;
+    loop {
+        let here = name.clone();
+        let Some(item) = name.next() else { return pattern.all(|want| star(&want)) };
+        match pattern.next() {
+            Some(want) if star(&want) => {
+                back = Some((pattern.clone(), here.clone()));
+                name = here;
             }
-            Some(want) if equal(want, item) => {
-                p += 1;
-                n += 1;
-            }
-            _ => match back {
-                Some((after_star, taken)) => {
-                    back = Some((after_star, taken + 1));
-                    p = after_star;
-                    n = taken + 1;
+            Some(want) if equal(&want, &item) => {}
+            _ => match &mut back {
+                Some((after_star, untaken)) => {
+                    untaken.next();
+                    (pattern, name) = (after_star.clone(), untaken.clone());
                 }
                 None => return false,
             },
         }
     }
-    pattern.iter().skip(p).all(star)
 }
 
 #[cfg(test)]

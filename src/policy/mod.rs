@@ -2,6 +2,11 @@
 //!
 //! The renderer writes these types, the sidecars read them, and the command line judges with the same code.
 
+pub mod address;
+pub mod egress;
 pub mod gate;
 pub mod glob;
+pub mod host;
+pub mod path;
 pub mod reason;
+pub mod rules;

@@ -74,6 +74,48 @@ reasons! {
     RequestInvalid = "request-invalid", false, "use git with the remote URL that the bottle's gitconfig gives";
     /// The gate has too many connections.
     GateBusy = "gate-busy", true, "try again when other git commands have ended";
+    /// No route names the host.
+    RouteMissing = "route-missing", false, "add a route for the host under `egress: routes:` in bottle.yaml";
+    /// A deny rule matches.
+    RouteDenied = "route-denied", false, "a rule under `egress: deny:` wins over every route; change it in bottle.yaml";
+    /// Routes name the host, and none of them the port or the scheme.
+    PortDenied = "port-denied", false, "name the port in the `ports` of a route, and `scheme: http` for a URL without TLS";
+    /// Routes name the host and port, and none of them the method.
+    MethodDenied = "method-denied", false, "name the method in the `methods` of a route; without any a route allows GET and HEAD";
+    /// Routes name the host and the method, and none of them the path under all its readings.
+    PathDenied = "path-denied", false, "name the path in the `paths` of a route";
+    /// The path has no reading that all origins share.
+    PathAmbiguous = "path-ambiguous", false, "send the path without encoded dots, backslashes, control characters or double encoding";
+    /// The request asks for another protocol than HTTP, and the route doesn't allow it.
+    UpgradeDenied = "upgrade-denied", false, "write `websocket: true` in the route for a WebSocket; nothing else is passed on";
+    /// The host is an address, or a number that may be read as one, and no route names it.
+    AddressDenied = "address-denied", false, "use the host's name, or add a route whose `host` is this address";
+    /// The names of a request's host don't agree: CONNECT, SNI, Host, `:authority`.
+    HostMismatch = "host-mismatch", false, "send the host of the URL in Host and SNI; one connection serves one host";
+    /// The request can be read in more than one way, or in none.
+    RequestMalformed = "request-malformed", false, "send the request as RFC 9112 or RFC 9113 writes it";
+    /// The head of the request is larger than egress accepts.
+    HeadTooLarge = "head-too-large", false, "send fewer or smaller headers, or a shorter URL";
+    /// The body of the request is larger than the route accepts.
+    UploadTooLarge = "upload-too-large", false, "send less, or raise `max_upload` of the route in bottle.yaml";
+    /// The request did not arrive in time.
+    RequestTimeout = "request-timeout", true, "send the whole head of a request within 30 seconds, and keep sending its body";
+    /// The agent has too many connections or streams open.
+    EgressBusy = "egress-busy", true, "close some connections, or reuse them";
+    /// The policy changed while the request was under way, and no longer allows it.
+    PolicyChanged = "policy-changed", false, "see `rule`; a new request is judged by the new policy";
+    /// The name could not be resolved.
+    NameUnresolved = "name-unresolved", true, "check the name; it is resolved by egress, not in the agent's container";
+    /// The name leads to an address that is not a public one.
+    AddressPrivate = "address-private", false, "write `private: true` in the route, if the host is meant to be one of your own network";
+    /// The upstream did not answer in time.
+    UpstreamTimeout = "upstream-timeout", true, "try again when the upstream answers";
+    /// The upstream answered what is no HTTP, or not what was asked for.
+    UpstreamInvalid = "upstream-invalid", true, "the upstream's answer can't be passed on safely; see the log of egress";
+    /// An answer that may hold the injected credential could not be looked into.
+    ScrubFailed = "scrub-failed", false, "ask the upstream for an encoding of gzip, br, zstd or none";
+    /// Something inside egress failed.
+    EgressFailed = "egress-failed", true, "see the log of egress";
     /// Something inside the gate failed.
     GateFailed = "gate-failed", true, "see the gate's log";
 }

@@ -1,0 +1,176 @@
+//! What the renderer tells egress: `policy.yaml`, and what the operator's approvals add to it: grants.
+
+use std::net::IpAddr;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::gate::SecretSource;
+
+/// The version of the format of `policy.yaml` and of a grant that this binary writes and reads.
+pub const VERSION: u32 = 1;
+
+/// The whole of `policy.yaml`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EgressPolicy {
+    /// The format's version, [`VERSION`].
+    pub version: u32,
+    /// What is refused whatever the routes and grants say.
+    #[serde(default)]
+    pub deny: Vec<Deny>,
+    /// Addresses of hosts, instead of what DNS says. They are judged like any other address.
+    #[serde(default)]
+    pub extra_hosts: IndexMap<String, IpAddr>,
+    /// The HTTP proxy through which egress itself goes out, as `http://host:port`.
+    #[serde(default)]
+    pub upstream_proxy: Option<String>,
+    /// Files in the container with certificates to trust beside the system's roots.
+    #[serde(default)]
+    pub extra_ca: Vec<String>,
+    /// The credentials that routes name.
+    #[serde(default)]
+    pub credentials: IndexMap<String, Credential>,
+    /// What is allowed; nothing else is. It stands last: a file that was cut off allows less, never more.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+}
+
+/// One allow rule.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Where in the manifest it stands, as `file:line`, or the grant that it comes from.
+    pub source: String,
+    /// A name in lower case, `*.` and a name for everything below that, or an address.
+    pub host: String,
+    /// The scheme of its URLs.
+    pub scheme: Scheme,
+    /// The ports; never empty.
+    pub ports: Vec<u16>,
+    /// The methods; `ANY` stands for all of them. Never empty.
+    pub methods: Vec<String>,
+    /// Patterns (see [`super::glob`]) over the path with its leading slash; never empty.
+    pub paths: Vec<String>,
+    /// Whether a WebSocket may be opened.
+    #[serde(default)]
+    pub websocket: bool,
+    /// Whether the host may have an address that isn't a public one.
+    #[serde(default)]
+    pub private: bool,
+    /// The credential that goes into its requests.
+    #[serde(default)]
+    pub credential: Option<String>,
+    /// What happens to a request that carries a secret.
+    #[serde(default)]
+    pub on_secret: OnSecret,
+    /// The most bytes that the body of a request may have; none means no limit.
+    #[serde(default)]
+    pub max_upload_bytes: Option<u64>,
+}
+
+/// One deny rule.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deny {
+    /// Where in the manifest it stands, as `file:line`.
+    pub source: String,
+    /// A name in lower case, `*.` and a name for everything below that, or an address.
+    pub host: String,
+    /// The ports; empty means every port.
+    #[serde(default)]
+    pub ports: Vec<u16>,
+    /// The methods; empty means every method.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// The paths; empty means every path.
+    #[serde(default)]
+    pub paths: Vec<String>,
+}
+
+/// The scheme of a URL.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// TLS.
+    #[default]
+    Https,
+    /// Plain text; no credential travels on it.
+    Http,
+}
+
+/// What happens to a request that carries a secret.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnSecret {
+    /// It is refused.
+    #[default]
+    Block,
+    /// The secret is cut out.
+    Redact,
+    /// The operator decides.
+    Ask,
+}
+
+/// A secret: where it comes from and how requests carry it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credential {
+    /// Where in the manifest it stands, as `file:line`.
+    pub source: String,
+    /// Where the secret comes from, inside the container.
+    pub secret: SecretSource,
+    /// How requests carry it.
+    pub inject: Inject,
+}
+
+/// How a request carries a secret.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub enum Inject {
+    /// As the value of this header, whose name is in lower case.
+    Header(String),
+    /// As `Authorization: Bearer` (RFC 6750, section 2.1).
+    Bearer,
+    /// As the password of `Authorization: Basic` (RFC 7617) with this user name.
+    Basic(String),
+}
+
+/// What the operator's approval adds to the policy: one file `NAME.yaml` in the grants directory.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// The format's version, [`VERSION`].
+    pub version: u32,
+    /// When it ends, in seconds since the Unix epoch; none means with the bottle.
+    #[serde(default)]
+    pub until: Option<u64>,
+    /// What it allows. A credential must be one of the policy's.
+    pub routes: Vec<Route>,
+}
+
+/// Header fields that no credential can be in: they frame or route the message, or mean one connection only (RFC 9110,
+/// section 7.6.1; RFC 9112, section 6).
+const NO_CREDENTIAL: [&str; 16] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+
+/// Whether a header field, named in any case, can carry a credential.
+pub fn may_carry_credential(header: &str) -> bool {
+    !NO_CREDENTIAL.iter().any(|name| name.eq_ignore_ascii_case(header))
+}

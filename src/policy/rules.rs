@@ -1,0 +1,200 @@
+//! Judging a request: the code that both egress and the command line run.
+//!
+//! A request is allowed when a route allows all of it: host, scheme and port, method, every reading of its path (see
+//! [`super::path`]), and a WebSocket where it asks for one; and when no deny rule matches. A grant's routes are routes; a
+//! deny rule beats them too. There is no other way to be allowed.
+//!
+//! Of several routes that allow a request the most specific one decides about its credential and limits. The first
+//! difference counts:
+//!
+//! 1. a host that is named before `*.` and a domain, and a domain with more labels before one with fewer;
+//! 2. more bytes of the path's pattern before its first wildcard, and then a pattern without one. Of a route's patterns
+//!    the most specific one that matches counts, and of a path's readings the one that is matched least specifically;
+//! 3. a method that is named before `ANY`;
+//! 4. the order of the manifest, and then of the grants.
+//!
+//! A refusal names the nearest route: the one that allows the most of the request, in the order host, port, method, path,
+//! WebSocket.
+
+use std::collections::HashMap;
+use std::iter::successors;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::egress::{EgressPolicy, Grant, Route, Scheme};
+use super::host::Host;
+use super::path::Readings;
+use super::reason::Reason;
+use compiled::{Allow, HostPattern, HostRules, Refuse, Specificity, Stage};
+
+mod check;
+mod compiled;
+mod hint;
+#[cfg(test)]
+mod tests;
+
+/// The rules of a policy and its grants, made ready to be matched.
+#[derive(Debug)]
+pub struct Rules {
+    /// By name.
+    names: HashMap<String, HostRules>,
+    /// By the domain below which they are.
+    below: HashMap<String, HostRules>,
+    /// By address.
+    addresses: HashMap<IpAddr, HostRules>,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Where it goes.
+    pub target: Target<'a>,
+    /// The method as it was sent; methods are case-sensitive (RFC 9110, section 9.1).
+    pub method: &'a str,
+    /// The path as it was sent, without the query; it starts with a slash (`*` for `OPTIONS *`).
+    pub path: &'a str,
+    /// Whether it asks for a WebSocket.
+    pub websocket: bool,
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The scheme.
+    pub scheme: Scheme,
+    /// The host.
+    pub host: &'a Host,
+    /// The TCP port.
+    pub port: u16,
+}
+
+/// Why it was refused.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Denied {
+    /// The cause.
+    pub reason: Reason,
+    /// The rule that decided, as `file:line`, where one did.
+    pub rule: Option<String>,
+    /// What would allow this very request, in a sentence with the manifest's own notation.
+    pub hint: String,
+}
+
+/// A policy or grant that can't be made into rules.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct InvalidPolicy {
+    /// The rule, as its `source` says.
+    pub place: String,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl Rules {
+    /// Makes rules of a policy and the grants that are in force.
+    ///
+    /// # Errors
+    ///
+    /// A value that the manifest's own checks would have refused: a policy file is not trusted to be a rendered one.
+    pub fn new(policy: &EgressPolicy, grants: &[Grant]) -> Result<Self, InvalidPolicy> {
+        check::policy(policy)?;
+        let mut rules = Self { names: HashMap::new(), below: HashMap::new(), addresses: HashMap::new() };
+        for route in &policy.routes {
+            rules.allow(route, policy)?;
+        }
+        for grant in grants {
+            check::version("a grant", grant.version)?;
+            for route in &grant.routes {
+                rules.allow(route, policy)?;
+            }
+        }
+        for deny in &policy.deny {
+            let host = check::deny(deny)?;
+            rules.named(host).denies.push(Refuse::new(deny)?);
+        }
+        Ok(rules)
+    }
+
+    /// Judges a request. The route that is given is the most specific one that allows it.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, when no route allows it or a deny rule matches.
+    pub fn judge(&self, request: &Request<'_>) -> Result<Arc<Route>, Denied> {
+        let readings = Readings::of(request.path);
+        let mut best: Option<(Specificity, &Allow)> = None;
+        let mut nearest: Option<(Stage, &Allow)> = None;
+        for rules in self.of(request.target.host) {
+            if let Some(deny) = rules.denies.iter().find(|deny| deny.matches(request, readings.as_ref().ok()))
+            {
+                return Err(hint::denied(&deny.source));
+            }
+            if best.is_some() {
+                // Only a deny rule of a wider domain may still have a say.
+                continue;
+            }
+            for allow in &rules.routes {
+                match allow.judge(request, readings.as_ref().ok()) {
+                    Ok(found) => {
+                        if best.is_none_or(|(best, _)| found > best) {
+                            best = Some((found, allow));
+                        }
+                    }
+                    Err(stage) => {
+                        if nearest.is_none_or(|(nearest, _)| stage > nearest) {
+                            nearest = Some((stage, allow));
+                        }
+                    }
+                }
+            }
+        }
+        match best {
+            Some((_, allow)) => Ok(Arc::clone(&allow.route)),
+            None => {
+                Err(hint::refused(request, nearest.map(|(stage, allow)| (stage, &*allow.route)), &readings))
+            }
+        }
+    }
+
+    /// Judges a connection before its first request: whether any request to this target could be allowed.
+    ///
+    /// # Errors
+    ///
+    /// The refusal that every request would get.
+    pub fn judge_target(&self, target: &Target<'_>) -> Result<(), Denied> {
+        let mut allowed = false;
+        let mut nearest = None;
+        for rules in self.of(target.host) {
+            if let Some(deny) = rules.denies.iter().find(|deny| deny.matches_all(target)) {
+                return Err(hint::denied(&deny.source));
+            }
+            allowed |= rules.routes.iter().any(|allow| allow.is_for(target));
+            nearest = nearest.or(rules.routes.first());
+        }
+        if allowed { Ok(()) } else { Err(hint::refused_target(target, nearest.map(|allow| &*allow.route))) }
+    }
+
+    fn allow(&mut self, route: &Route, policy: &EgressPolicy) -> Result<(), InvalidPolicy> {
+        let host = check::route(route, policy)?;
+        self.named(host).routes.push(Allow::new(route)?);
+        Ok(())
+    }
+
+    fn named(&mut self, host: HostPattern) -> &mut HostRules {
+        match host {
+            HostPattern::Host(Host::Name(name)) => self.names.entry(name).or_default(),
+            HostPattern::Host(Host::Address(address)) => self.addresses.entry(address).or_default(),
+            HostPattern::Below(domain) => self.below.entry(domain).or_default(),
+        }
+    }
+
+    /// The rules that name a host, the most specific ones first.
+    fn of<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a HostRules> {
+        let (exact, name) = match host {
+            Host::Name(name) => (self.names.get(name), Some(name.as_str())),
+            Host::Address(address) => (self.addresses.get(address), None),
+        };
+        let parent = |name: &str| name.find('.').map(|dot| dot + 1);
+        let above = successors(name, move |name| parent(name).and_then(|start| name.get(start..))).skip(1);
+        exact.into_iter().chain(above.filter_map(|domain| self.below.get(domain)))
+    }
+}

@@ -1,0 +1,150 @@
+//! What a policy must be, whoever wrote it: the manifest's own checks once more.
+
+use super::super::egress::{
+    Credential, Deny, EgressPolicy, Inject, Route, Scheme, VERSION, may_carry_credential,
+};
+use super::super::gate::SecretSource;
+use super::super::host::{Authority, Host};
+use super::InvalidPolicy;
+use super::compiled::HostPattern;
+
+/// The method that stands for all of them.
+pub(super) const ANY: &str = "ANY";
+
+pub(super) fn invalid(place: &str, problem: impl Into<String>) -> InvalidPolicy {
+    InvalidPolicy { place: place.escape_debug().to_string(), problem: problem.into() }
+}
+
+pub(super) fn version(place: &str, version: u32) -> Result<(), InvalidPolicy> {
+    if version == VERSION {
+        return Ok(());
+    }
+    Err(invalid(place, format!("its format has version {version}; this program reads version {VERSION}")))
+}
+
+/// Checks all of a policy but its rules.
+pub(super) fn policy(policy: &EgressPolicy) -> Result<(), InvalidPolicy> {
+    let EgressPolicy {
+        version: format,
+        routes: _,
+        deny: _,
+        extra_hosts,
+        upstream_proxy,
+        extra_ca,
+        credentials,
+    } = policy;
+    version("the policy", *format)?;
+    for name in extra_hosts.keys() {
+        if !matches!(Host::normalise(name), Ok(Host::Name(_))) {
+            return Err(invalid("extra_hosts", format!("`{}` is no name of a host", name.escape_debug())));
+        }
+    }
+    if let Some(url) = upstream_proxy {
+        let authority = url.strip_prefix("http://").map(Authority::parse_with_port);
+        if !matches!(authority, Some(Ok(_))) {
+            return Err(invalid("upstream_proxy", "it is not written as `http://host:port`"));
+        }
+    }
+    if extra_ca.iter().any(|path| !path.starts_with('/') || path.contains('\0')) {
+        return Err(invalid("extra_ca", "a file is not named by its absolute path"));
+    }
+    credentials.values().try_for_each(credential)
+}
+
+fn credential(credential: &Credential) -> Result<(), InvalidPolicy> {
+    let Credential { source: place, secret, inject } = credential;
+    source(place, "a credential")?;
+    let (SecretSource::Env(from) | SecretSource::File(from)) = secret;
+    if from.is_empty() || from.contains('\0') {
+        return Err(invalid(place, "its secret has no source"));
+    }
+    let problem = match inject {
+        Inject::Header(name) if !is_token(name) || name.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+            "the header is no name of a header in lower case"
+        }
+        Inject::Header(name) if !may_carry_credential(name) => "the header is one that HTTP itself needs",
+        Inject::Basic(user) if user.contains(':') || user.contains(char::is_control) => {
+            "a user name has no colon and no control character (RFC 7617)"
+        }
+        Inject::Bearer | Inject::Header(_) | Inject::Basic(_) => return Ok(()),
+    };
+    Err(invalid(place, problem))
+}
+
+/// Checks a route but its paths, and gives its host.
+pub(super) fn route(route: &Route, policy: &EgressPolicy) -> Result<HostPattern, InvalidPolicy> {
+    let place = &route.source;
+    source(place, "a route")?;
+    let lists = [
+        ("ports", route.ports.is_empty()),
+        ("methods", route.methods.is_empty()),
+        ("paths", route.paths.is_empty()),
+    ];
+    if let Some((list, _)) = lists.iter().find(|(_, empty)| *empty) {
+        return Err(invalid(place, format!("`{list}` is empty")));
+    }
+    ports(&route.ports, place)?;
+    methods(&route.methods, place)?;
+    if let Some(name) = &route.credential {
+        if !policy.credentials.contains_key(name) {
+            return Err(invalid(place, format!("there is no credential `{}`", name.escape_debug())));
+        }
+        if route.scheme == Scheme::Http {
+            return Err(invalid(place, "a credential doesn't travel in the clear: `scheme: http` has none"));
+        }
+    }
+    host(&route.host, place)
+}
+
+/// Checks a deny rule but its paths, and gives its host.
+pub(super) fn deny(deny: &Deny) -> Result<HostPattern, InvalidPolicy> {
+    source(&deny.source, "a deny rule")?;
+    ports(&deny.ports, &deny.source)?;
+    methods(&deny.methods, &deny.source)?;
+    host(&deny.host, &deny.source)
+}
+
+/// What goes into logs and answers is one printable line.
+fn source(source: &str, kind: &str) -> Result<(), InvalidPolicy> {
+    if source.is_empty() || source.contains(char::is_control) {
+        return Err(invalid(kind, "its `source` is not one line of text"));
+    }
+    Ok(())
+}
+
+fn ports(ports: &[u16], place: &str) -> Result<(), InvalidPolicy> {
+    if ports.contains(&0) { Err(invalid(place, "`0` is no port")) } else { Ok(()) }
+}
+
+fn methods(methods: &[String], place: &str) -> Result<(), InvalidPolicy> {
+    for method in methods {
+        let capital = |byte: u8| byte.is_ascii_uppercase() || byte == b'-';
+        if method == "CONNECT" {
+            return Err(invalid(place, "CONNECT can't be allowed: the proxy opens no tunnels"));
+        }
+        if method.is_empty() || !method.bytes().all(capital) {
+            let problem =
+                format!("`{}` is no method in capital letters; all of them are `ANY`", method.escape_debug());
+            return Err(invalid(place, problem));
+        }
+    }
+    Ok(())
+}
+
+fn host(text: &str, place: &str) -> Result<HostPattern, InvalidPolicy> {
+    let read = |text| Host::normalise(text).map_err(|error| invalid(place, error.to_string()));
+    match text.strip_prefix("*.") {
+        None => read(text).map(HostPattern::Host),
+        Some(domain) => match read(domain)? {
+            Host::Name(domain) if domain.contains('.') => Ok(HostPattern::Below(domain)),
+            Host::Name(_) => Err(invalid(place, format!("`{text}` covers a whole top-level domain"))),
+            Host::Address(_) => Err(invalid(place, "a pattern over an address means nothing")),
+        },
+    }
+}
+
+/// A token (RFC 9110, section 5.6.2): what a method and the name of a header field are.
+pub(super) fn is_token(text: &str) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(token)
+}
