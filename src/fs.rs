@@ -45,9 +45,72 @@ pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
+/// What is done when the path names a symbolic link.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Links {
+    /// The file that it leads to is read.
+    Followed,
+    /// It is an error.
+    Refused,
+}
+
+/// Reads a regular file of at most `limit` bytes. Anything else is an error and never waited for: a pipe has no end, a
+/// device may have effects.
+#[cfg(unix)]
+pub fn read_regular(path: &Path, limit: u64, links: Links) -> Result<Vec<u8>, Error> {
+    use std::io::Read as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    use rustix::fs::OFlags;
+
+    let read = || -> io::Result<Vec<u8>> {
+        let no_follow = if links == Links::Refused { OFlags::NOFOLLOW } else { OFlags::empty() };
+        // The flags are small numbers; the conversion can't fail.
+        let flags = i32::try_from((OFlags::NONBLOCK | no_follow).bits()).unwrap_or_default();
+        let file = File::options().read(true).custom_flags(flags).open(path).map_err(|error| {
+            let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+            if is_link && links == Links::Refused { io::Error::other("it is a symbolic link") } else { error }
+        })?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        // The file may grow while it is read; what counts is what was read.
+        let mut bytes =
+            Vec::with_capacity(usize::try_from(metadata.len().min(limit) + 1).unwrap_or_default());
+        if file.take(limit + 1).read_to_end(&mut bytes)? as u64 > limit {
+            return Err(io::Error::other(format!("it is larger than {limit} bytes")));
+        }
+        Ok(bytes)
+    };
+    wrap("read", path, read())
+}
+
+/// Opens a file to append to it, made readable only for its owner if there is none. A symbolic link is an error.
+#[cfg(unix)]
+pub fn append(path: &Path) -> Result<File, Error> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let opened =
+        File::options().create(true).read(true).append(true).mode(0o600).custom_flags(flags).open(path);
+    wrap("open", path, opened)
+}
+
 /// Opens a file for reading.
 pub fn open(path: &Path) -> Result<File, Error> {
     wrap("open", path, File::open(path))
+}
+
+/// Opens a file for reading, without following a symbolic link to it and without waiting for a writer of a pipe.
+#[cfg(unix)]
+pub fn open_itself(path: &Path) -> Result<File, Error> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    use rustix::fs::OFlags;
+
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    wrap("open", path, File::options().read(true).custom_flags(flags).open(path))
 }
 
 /// Opens a file to lock it, made empty if there is none.
@@ -60,9 +123,35 @@ pub fn create_dir_all(path: &Path) -> Result<(), Error> {
     wrap("create the directory", path, std::fs::create_dir_all(path))
 }
 
+/// Lets every user list a directory and reach what is in it, whatever the umask was when it was made.
+pub fn open_for_others(path: &Path) -> Result<(), Error> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let open = || -> io::Result<()> {
+            let mut permissions = std::fs::metadata(path)?.permissions();
+            let mode = permissions.mode();
+            if mode & 0o055 != 0o055 {
+                permissions.set_mode(mode | 0o055);
+                std::fs::set_permissions(path, permissions)?;
+            }
+            Ok(())
+        };
+        wrap("change the mode of", path, open())?;
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
 /// Looks at what a path names, following symbolic links.
 pub fn metadata(path: &Path) -> Result<std::fs::Metadata, Error> {
     wrap("look at", path, std::fs::metadata(path))
+}
+
+/// The absolute path of what a path names, with every symbolic link followed.
+pub fn canonicalize(path: &Path) -> Result<PathBuf, Error> {
+    wrap("resolve", path, std::fs::canonicalize(path))
 }
 
 /// Removes a file.

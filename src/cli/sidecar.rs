@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::sidecar::{git_gate, probe};
+use crate::sidecar::{egress, git_gate, probe};
 
 /// Run a sidecar; the containers' own command
 #[derive(Debug, clap::Args)]
@@ -14,6 +14,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Sidecar {
+    Egress(Box<egress::Args>),
     GitGate(Box<git_gate::Args>),
     Probe(probe::Args),
 }
@@ -21,7 +22,8 @@ enum Sidecar {
 /// Runs the sidecar until it ends, and gives the exit code.
 pub(super) fn run(args: Args) -> Result<u8> {
     match args.sidecar {
+        Sidecar::Egress(args) => egress::run(*args),
         Sidecar::GitGate(args) => git_gate::run(*args),
-        Sidecar::Probe(probe::Args) => probe::run(),
+        Sidecar::Probe(args) => probe::run(&args),
     }
 }

@@ -1,30 +1,44 @@
 //! The look at the network that the agent's container takes before the agent starts.
 //!
 //! A bottle whose network was made wrong (an override file, an engine that ignored an option) must not run: this finds
-//! a way out by trying to take it. It sends nothing beyond the first router.
+//! a way out by trying to take it. It sends nothing beyond the first router. Where the bottle has egress, a second look
+//! finds out whether it answers, and under a certificate that the agent's programs will trust.
+
+mod egress;
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 use crate::fs;
 
-/// Check that there is no way out of this container but the sidecars
+/// Check that there is no way out of this container but the sidecars, or that egress answers
 #[derive(Debug, clap::Args)]
-pub struct Args;
+pub struct Args {
+    /// Ask egress at this address, and look for nothing else
+    #[arg(long, value_name = "HOST:PORT", requires = "trust")]
+    egress: Option<String>,
+    /// The certificates that the agent trusts
+    #[arg(long, value_name = "FILE", requires = "egress")]
+    trust: Option<PathBuf>,
+}
 
 /// How long a router on the same link may take to answer. One that is there answers within a millisecond.
 const ROUTER_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
-/// Looks for a way out.
+/// Looks for a way out, or asks egress.
 ///
 /// # Errors
 ///
-/// There is one, or the kernel doesn't say.
-pub fn run() -> Result<u8> {
+/// There is a way out, or the kernel doesn't say; or egress doesn't answer as it must.
+pub fn run(args: &Args) -> Result<u8> {
+    if let (Some(address), Some(trust)) = (&args.egress, &args.trust) {
+        egress::ask(address, trust)?;
+        return Ok(0);
+    }
     // Addresses for documentation (RFC 5737, RFC 3849): nobody is there, so only the route is asked for.
     if has_route(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)))? {
         bail!(

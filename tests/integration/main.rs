@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one file a subject.
 
 mod cli;
+mod egress;
 mod git_gate;
 mod manifest;
 mod render;

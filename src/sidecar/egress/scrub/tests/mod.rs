@@ -1,0 +1,5 @@
+mod coding;
+mod fixture;
+mod response;
+mod stream;
+mod unpack;

@@ -1,0 +1,221 @@
+//! One request from its head to its end: how it was judged, and the one line of the audit log that it gets.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::time::Instant;
+
+use super::ids;
+use super::target::Target;
+use super::upload::Progress;
+use crate::policy::egress::Route;
+use crate::policy::reason::Reason;
+use crate::policy::rules::Request;
+use crate::sidecar::egress::Egress;
+use crate::sidecar::egress::audit::Record;
+use crate::sidecar::egress::body::BodyError;
+use crate::sidecar::egress::live::Snapshot;
+use crate::sidecar::egress::refusal::Refusal;
+
+/// A request under way. It is recorded when it is dropped, so that each is recorded once, however it ends.
+pub(super) struct Exchange {
+    egress: Arc<Egress>,
+    target: Option<Arc<Target>>,
+    websocket: bool,
+    /// The route that allowed it.
+    route: Option<Arc<Route>>,
+    started: Instant,
+    upload: Option<Arc<Progress>>,
+    ended: bool,
+    forgotten: bool,
+    record: Record,
+}
+
+impl Exchange {
+    /// Begins a request of which nothing is known yet.
+    pub(super) fn begin(egress: &Arc<Egress>, version: &'static str) -> Box<Self> {
+        Box::new(Self {
+            egress: Arc::clone(egress),
+            target: None,
+            websocket: false,
+            route: None,
+            started: Instant::now(),
+            upload: None,
+            ended: false,
+            forgotten: false,
+            record: Record { id: ids::next(), version, ..Record::default() },
+        })
+    }
+
+    /// Says where it goes.
+    pub(super) fn aims_at(&mut self, target: &Arc<Target>) {
+        self.record.scheme = target.scheme;
+        self.record.host = target.host.to_string();
+        self.record.port = target.port;
+        self.target = Some(Arc::clone(target));
+    }
+
+    /// Says what it asks for; the path is without the query.
+    pub(super) fn asks(&mut self, method: &str, path: &str, websocket: bool) {
+        method.clone_into(&mut self.record.method);
+        path.clone_into(&mut self.record.path);
+        self.websocket = websocket;
+    }
+
+    /// The process.
+    pub(super) fn egress(&self) -> &Arc<Egress> {
+        &self.egress
+    }
+
+    /// The request's id.
+    pub(super) fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    /// Where it goes; nowhere before that was read.
+    pub(super) fn target(&self) -> Option<&Arc<Target>> {
+        self.target.as_ref()
+    }
+
+    /// Judges it by a state of the policy.
+    pub(super) fn judge(&mut self, snapshot: &Snapshot) -> Result<Arc<Route>, Refusal> {
+        self.record.generation = snapshot.generation;
+        let target = self.target.as_ref();
+        let target =
+            target.ok_or_else(|| Refusal::new(Reason::EgressFailed, "a request without a target"))?;
+        let route = snapshot.rules.judge(&Request {
+            target: target.as_rules(),
+            method: &self.record.method,
+            path: &self.record.path,
+            websocket: self.websocket,
+        })?;
+        self.record.rule = Some(route.source.clone());
+        self.route = Some(Arc::clone(&route));
+        Ok(route)
+    }
+
+    /// Judges it as if it had another method.
+    pub(super) fn judge_as(&mut self, snapshot: &Snapshot, method: &str) -> Result<(), Refusal> {
+        let own = std::mem::replace(&mut self.record.method, method.to_owned());
+        let judged = self.judge(snapshot);
+        self.record.method = own;
+        judged.map(drop)
+    }
+
+    /// Judges it again by the policy that is now in force: it was allowed before.
+    pub(super) fn judge_again(&mut self) -> Result<(), Refusal> {
+        if self.record.reason.is_some() {
+            return Ok(());
+        }
+        let snapshot = self.egress.live.now();
+        if snapshot.generation == self.record.generation {
+            return Ok(());
+        }
+        let private = self.route.as_ref().is_some_and(|route| route.private);
+        let refusal = match self.judge(&snapshot) {
+            // The address was checked by the old route; a new connection would have to be checked by the new one.
+            Ok(route) if private && !route.private => {
+                Refusal { rule: Some(route.source.clone()), ..Refusal::new(Reason::AddressPrivate, "") }
+            }
+            Ok(_) => return Ok(()),
+            Err(refusal) => refusal,
+        };
+        let detail = format!("the policy changed and refuses it now: {}", refusal.reason.code());
+        let refusal = Refusal { reason: Reason::PolicyChanged, detail, ..refusal };
+        self.refused(&refusal);
+        Err(refusal)
+    }
+
+    /// Counts the body that is sent upstream.
+    pub(super) fn counts(&mut self, upload: &Arc<Progress>) {
+        self.upload = Some(Arc::clone(upload));
+    }
+
+    /// Says which credential went in, and whether a value of the agent's was dropped for it.
+    pub(super) fn carries(&mut self, credential: &str, replaced: bool) {
+        self.record.credential = Some(credential.to_owned());
+        self.record.replaced = replaced;
+    }
+
+    /// Says that it is refused, or that it failed.
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
+        self.record.reason = Some(refusal.reason);
+        if refusal.rule.is_some() {
+            self.record.rule.clone_from(&refusal.rule);
+        }
+        self.record.detail = Some(refusal.detail.clone()).filter(|detail| !detail.is_empty());
+    }
+
+    /// Says that the head of the answer is there.
+    pub(super) fn answered(&mut self, status: http::StatusCode) {
+        self.record.status = Some(status.as_u16());
+        self.record.micros.0 = Some(micros(self.started));
+    }
+
+    /// Counts bytes that were sent upstream without a body.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.record.sent += bytes as u64;
+    }
+
+    /// Counts bytes of the answer's body.
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.record.received += bytes as u64;
+    }
+
+    /// Says that everything has been passed on.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Says that there is nothing to record: requests will follow that say it.
+    pub(super) fn forget(&mut self) {
+        self.forgotten = true;
+    }
+
+    /// Says that not everything that was passed on has arrived.
+    pub(super) fn lost(&mut self) {
+        self.ended = false;
+    }
+
+    /// Says that the answer broke off.
+    pub(super) fn broken(&mut self, error: &BodyError) {
+        self.refused(&error.clone().into());
+    }
+
+    /// Whether it was refused, or failed.
+    pub(super) fn is_refused(&self) -> bool {
+        self.record.reason.is_some()
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        // What goes on after the record would be neither counted nor cut.
+        if let Some(upload) = &self.upload {
+            upload.stop();
+        }
+        if self.forgotten {
+            return;
+        }
+        let mut record = std::mem::take(&mut self.record);
+        record.micros.1 = micros(self.started);
+        record.sent += self.upload.as_deref().map_or(0, Progress::sent);
+        if std::thread::panicking() {
+            record.reason = Some(Reason::EgressFailed);
+            record.detail = Some("a fault in egress ended the request".to_owned());
+        } else if !self.ended && record.detail.is_none() {
+            record.detail = Some("the agent's connection ended before the answer did".to_owned());
+        }
+        match record.reason {
+            Some(reason) => self.egress.metrics.refused(reason),
+            None => {
+                self.egress.metrics.allowed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.egress.audit.record(record);
+    }
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,272 @@
+//! One request, whatever it came in on: judged, given its credential, sent, and its answer looked into.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::header::{ACCEPT_ENCODING, ALT_SVC, EXPECT, HOST};
+use http::{HeaderMap, HeaderValue, Response};
+
+use super::exchange::Exchange;
+use super::signal::Signal;
+use super::target;
+use super::tracked::Tracked;
+use super::upload::{Judged, Progress, Source, Upload, too_large};
+use crate::policy::egress::Scheme;
+use crate::policy::reason::Reason;
+use crate::sidecar::egress::Egress;
+use crate::sidecar::egress::body::{self, Body};
+use crate::sidecar::egress::credential::Injected;
+use crate::sidecar::egress::http1::strip_hop_by_hop;
+use crate::sidecar::egress::live::Snapshot;
+use crate::sidecar::egress::refusal::{Format, Refusal};
+use crate::sidecar::egress::scrub;
+use crate::sidecar::egress::upstream::{Answer, Io, Outgoing};
+
+/// A request whose head was read and found sound.
+pub(super) struct Asked {
+    /// The method, the path with its query as `uri`, and all headers.
+    pub(super) head: http::request::Parts,
+    /// The body; none where there is none.
+    pub(super) body: Option<Source>,
+}
+
+/// A WebSocket that was opened.
+pub(super) struct Opened {
+    /// The head of the 101.
+    pub(super) head: http::response::Parts,
+    /// The stream of the upstream.
+    pub(super) io: Box<dyn Io>,
+    /// What takes the credential out of what the upstream sends.
+    pub(super) scrubber: Option<scrub::Scrubber>,
+    /// The request that opened it.
+    pub(super) exchange: Box<Exchange>,
+    /// What cuts it.
+    pub(super) signal: Signal,
+}
+
+/// Answers a request: with what its upstream says, or with the refusal.
+pub(super) fn answer(
+    mut exchange: Box<Exchange>,
+    mut signal: Signal,
+    asked: Asked,
+) -> impl Future<Output = Response<Tracked>> {
+    let format = Format::preferred(&asked.head.headers);
+    // Before the future begins, so that it holds only what sending needs.
+    let prepared = Prepared::new(&mut exchange, &signal, asked, false);
+    async move {
+        let answer = match prepared {
+            Ok(prepared) => prepared.send(&mut exchange, &mut signal).await,
+            Err(refusal) => Err(refusal),
+        };
+        let refusal = match answer {
+            Ok((Answer::Response(response), _)) => return Tracked::answer(exchange, signal, response),
+            Ok((Answer::Upgraded { .. }, _)) => {
+                Refusal::new(Reason::UpstreamInvalid, "the upstream changed the protocol without being asked")
+            }
+            Err(refusal) => refusal,
+        };
+        Tracked::refusal(exchange, signal, &refusal, format)
+    }
+}
+
+/// Opens a WebSocket, or answers as any other request is answered.
+pub(super) async fn open(
+    mut exchange: Box<Exchange>,
+    mut signal: Signal,
+    asked: Asked,
+) -> Result<Opened, Response<Tracked>> {
+    let format = Format::preferred(&asked.head.headers);
+    let answer = match Prepared::new(&mut exchange, &signal, asked, true) {
+        Ok(prepared) => prepared.send(&mut exchange, &mut signal).await,
+        Err(refusal) => Err(refusal),
+    };
+    match answer {
+        Ok((Answer::Upgraded { head, io }, scrubber)) => {
+            exchange.answered(head.status);
+            Ok(Opened { head, io, scrubber, exchange, signal })
+        }
+        Ok((Answer::Response(response), _)) => Err(Tracked::answer(exchange, signal, response)),
+        Err(refusal) => Err(Tracked::refusal(exchange, signal, &refusal, format)),
+    }
+}
+
+/// A request that was allowed.
+struct Prepared {
+    egress: Arc<Egress>,
+    outgoing: Outgoing,
+    injected: Option<Injected>,
+    upload: Option<Arc<Progress>>,
+}
+
+impl Prepared {
+    /// Judges a request and makes of it what leaves.
+    fn new(exchange: &mut Exchange, signal: &Signal, asked: Asked, websocket: bool) -> Result<Self, Refusal> {
+        let Asked { mut head, body } = asked;
+        let egress = Arc::clone(exchange.egress());
+        let snapshot = egress.live.now();
+        let route = exchange.judge(&snapshot)?;
+        overrides(exchange, &snapshot, &head.headers)?;
+        let target = exchange.target().cloned();
+        let target =
+            target.ok_or_else(|| Refusal::new(Reason::EgressFailed, "a request without a target"))?;
+
+        let mut progress = None;
+        let body: Body = match body {
+            Some(source) => {
+                match (source.length(), route.max_upload_bytes) {
+                    (Some(length), Some(limit)) if length > limit => return Err(too_large(limit).into()),
+                    _ => {}
+                }
+                let judged = Judged {
+                    egress: Arc::clone(&egress),
+                    signal: signal.another(),
+                    target: Arc::clone(&target),
+                    method: head.method.clone(),
+                    path: target::path_of(&head.uri),
+                    snapshot: Arc::clone(&snapshot),
+                    credential: route.credential.clone(),
+                };
+                let upload = Upload::new(source, judged, route.max_upload_bytes, egress.limits.stall);
+                exchange.counts(upload.progress());
+                progress = Some(Arc::clone(upload.progress()));
+                Body::new(upload)
+            }
+            None => body::empty(),
+        };
+
+        strip_hop_by_hop(&mut head.headers);
+        head.headers.remove(HOST);
+        // Answered here: an upstream that waits for a body gets it.
+        head.headers.remove(EXPECT);
+        let mut injected = None;
+        if let Some(name) = &route.credential {
+            if target.scheme != Scheme::Https {
+                return Err(Refusal::new(Reason::EgressFailed, "a credential never travels without TLS"));
+            }
+            readable_encodings(&mut head.headers);
+            let put_in = snapshot.credentials.inject(name, &mut head.headers)?;
+            exchange.carries(name, put_in.replaced);
+            injected = Some(put_in);
+        }
+
+        let outgoing = Outgoing {
+            snapshot,
+            route,
+            scheme: target.scheme,
+            host: target.host.clone(),
+            port: target.port,
+            head,
+            body,
+            websocket,
+        };
+        Ok(Self { egress, outgoing, injected, upload: progress })
+    }
+
+    /// Sends it and waits for the head of its answer, or until the policy refuses it.
+    async fn send(
+        self,
+        exchange: &mut Exchange,
+        signal: &mut Signal,
+    ) -> Result<(Answer, Option<scrub::Scrubber>), Refusal> {
+        let Self { egress, outgoing, injected, upload } = self;
+        let mut sending = pin!(egress.upstream.send(outgoing));
+        let answer = poll_fn(|context| {
+            // Before the body says so, which doesn't know the rule.
+            if signal.changed() {
+                exchange.judge_again()?;
+            }
+            if let Poll::Ready(answer) = sending.as_mut().poll(context) {
+                return Poll::Ready(answer);
+            }
+            while signal.poll_changed(context).is_ready() {
+                exchange.judge_again()?;
+            }
+            Poll::Pending
+        })
+        .await;
+        // Where the agent's own body is the cause, the upstream's side of it is only a consequence.
+        let cause = || upload.as_deref().and_then(Progress::failure).cloned();
+        let mut answer = answer.map_err(|refusal| cause().map_or(refusal, Refusal::from))?;
+        if let Answer::Response(response) = &mut answer {
+            // It would invite the agent to another place.
+            response.headers_mut().remove(ALT_SVC);
+        }
+        match (answer, injected) {
+            (Answer::Response(response), Some(injected)) => {
+                Ok((Answer::Response(scrub::response(injected, response)?), None))
+            }
+            (Answer::Upgraded { mut head, io }, Some(Injected { needles: Some(needles), .. })) => {
+                scrub::headers(&needles, &mut head.headers);
+                Ok((Answer::Upgraded { head, io }, Some(scrub::Scrubber::new(needles))))
+            }
+            (answer, _) => Ok((answer, None)),
+        }
+    }
+}
+
+/// Judges what the headers make of a request at origins that let them override its method or its path.
+fn overrides(exchange: &mut Exchange, snapshot: &Snapshot, headers: &HeaderMap) -> Result<(), Refusal> {
+    for name in ["x-http-method", "x-http-method-override", "x-method-override"] {
+        for value in headers.get_all(name) {
+            let method = String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_uppercase();
+            exchange.judge_as(snapshot, &method)?;
+        }
+    }
+    match ["x-original-url", "x-rewrite-url"].iter().find(|name| headers.contains_key(**name)) {
+        Some(name) => Err(Refusal::new(
+            Reason::PathDenied,
+            format!("the header `{name}` is the path of the request to some origins"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Asks only for encodings that can be looked into: the answer may hold what was injected.
+fn readable_encodings(headers: &mut HeaderMap) {
+    if !headers.contains_key(ACCEPT_ENCODING) {
+        return;
+    }
+    let mut kept = String::new();
+    for value in headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()) {
+        for entry in value.split(',').map(str::trim) {
+            let coding = entry.split(';').next().unwrap_or_default().trim();
+            if ["gzip", "br", "zstd", "identity"].iter().any(|known| coding.eq_ignore_ascii_case(known)) {
+                if !kept.is_empty() {
+                    kept.push_str(", ");
+                }
+                kept.push_str(entry);
+            }
+        }
+    }
+    let value = if kept.is_empty() { None } else { HeaderValue::from_str(&kept).ok() };
+    headers.insert(ACCEPT_ENCODING, value.unwrap_or(HeaderValue::from_static("identity")));
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::ACCEPT_ENCODING;
+    use http::{HeaderMap, HeaderValue};
+
+    use super::readable_encodings;
+
+    fn kept(values: &[&'static str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(ACCEPT_ENCODING, HeaderValue::from_static(value));
+        }
+        readable_encodings(&mut headers);
+        assert!(headers.get_all(ACCEPT_ENCODING).iter().count() < 2);
+        headers.get(ACCEPT_ENCODING).map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn only_encodings_that_can_be_looked_into_are_asked_for() {
+        assert_eq!(kept(&[]), None);
+        assert_eq!(kept(&["gzip, deflate, br;q=0.5"]).as_deref(), Some("gzip, br;q=0.5"));
+        assert_eq!(kept(&["deflate", "ZSTD"]).as_deref(), Some("ZSTD"));
+        assert_eq!(kept(&["deflate, compress"]).as_deref(), Some("identity"));
+        assert_eq!(kept(&["*"]).as_deref(), Some("identity"));
+    }
+}

@@ -1,0 +1,6 @@
+mod authority;
+mod fixture;
+mod handshake;
+mod recent;
+mod roots;
+mod truststore;
