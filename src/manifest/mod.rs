@@ -16,6 +16,6 @@ pub use load::{FILE_NAME, Input, Loaded, Options, Trust, load};
 pub use schema::schema;
 pub use types::{
     Agent, Basic, Bottle, Credential, CredentialSource, Deny, Egress, Images, Inject, Manifest, OnSecret,
-    Operation, Pipelock, Preset, PushRule, Repository, Resources, Route, Scheme, Sidecars, Supervise,
-    SuperviseOptions, True, Workspace,
+    Operation, Pipelock, Placeholder, Preset, PushRule, Repository, Resources, Route, Scheme, Sidecars,
+    Supervise, SuperviseOptions, True, Workspace,
 };

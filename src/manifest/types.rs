@@ -95,6 +95,8 @@ mapping! {
         optional credential: Spanned<Name>,
         /// What happens to a request that carries a secret, for this route.
         optional on_secret: Spanned<OnSecret>,
+        /// The most that the body of one request may carry; without it there is no limit.
+        optional max_upload: Spanned<Memory>,
     }
 }
 
@@ -151,6 +153,19 @@ mapping! {
         required source: Spanned<CredentialSource>,
         /// How requests carry it.
         optional inject: Spanned<Inject>,
+        /// What the agent gets in its place, where a client insists on a variable.
+        optional placeholder: Spanned<Placeholder>,
+    }
+}
+
+mapping! {
+    /// An environment variable of the agent with a harmless value: a client that insists on it starts, and what it sends
+    /// is replaced by the secret on its way out.
+    Placeholder, "`placeholder`" {
+        /// The variable.
+        required env: Spanned<EnvName>,
+        /// Its value, where a client looks at the shape; without it `bottle-placeholder-` and the credential's name.
+        optional value: Spanned<EnvValue>,
     }
 }
 

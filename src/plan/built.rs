@@ -4,8 +4,7 @@
 
 use crate::manifest::diagnostic::Diagnostic;
 use crate::manifest::source::Span;
-use crate::manifest::values::Transport;
-use crate::manifest::{Agent, Bottle, Egress, Preset, Repository, Sidecars, Supervise, Workspace};
+use crate::manifest::{Agent, Bottle, List, Preset, Sidecars, Supervise, Workspace};
 
 fn missing(errors: &mut Vec<Diagnostic>, span: Span, part: &str) {
     errors.push(
@@ -18,20 +17,11 @@ fn missing(errors: &mut Vec<Diagnostic>, span: Span, part: &str) {
 }
 
 pub(super) fn bottle(bottle: &Bottle, errors: &mut Vec<Diagnostic>) {
-    let Bottle { extends: _, egress, credentials: _, git, supervise, pipelock, sidecars } = bottle;
-    if let Some(egress) = egress {
-        let Egress { routes, deny, extra_hosts, on_secret, upstream_proxy, extra_ca } = &egress.value;
-        let own = routes.is_some()
-            || deny.is_some()
-            || extra_hosts.is_some()
-            || on_secret.is_some()
-            || upstream_proxy.is_some();
-        // The gate goes by these certificates too, where it has an upstream to check with them.
-        let https = |repository: &Repository| repository.upstream.value.transport == Transport::Https;
-        let used = git.iter().flatten().any(|(_, repository)| https(repository));
-        if own || (extra_ca.is_some() && !used) {
-            missing(errors, egress.span, "the sidecar `egress`");
-        }
+    let Bottle { extends: _, egress, credentials: _, git: _, supervise, pipelock, sidecars } = bottle;
+    let own = egress.iter().filter_map(|egress| egress.value.on_secret.as_ref());
+    let routes = egress.iter().filter_map(|egress| egress.value.routes.as_ref()).flat_map(List::iter);
+    for on_secret in own.chain(routes.filter_map(|route| route.value.on_secret.as_ref())) {
+        missing(errors, on_secret.span, "`on_secret`");
     }
     if let Some(supervise) = supervise
         && let Supervise::On(_) = supervise.value

@@ -2,16 +2,14 @@
 
 use indexmap::IndexMap;
 
-use super::{Path, hosts, path};
+use super::secret::{self, ETC, Secret};
+use super::{hosts, path};
 use crate::manifest::values::{GitUrl, Transport};
 use crate::manifest::{Bottle, Credential, Loaded, Map, Operation, PushRule, Repository};
 use crate::policy::gate::{
     GatePolicy, HttpsCredential, HttpsUpstream, PushOperation, PushRule as Rule, Repository as Policy,
-    SecretSource, SshKey, SshUpstream, Upstream, VERSION,
+    SshKey, SshUpstream, Upstream, VERSION,
 };
-
-/// Where the gate's container has what the bundle mounts.
-const ETC: &str = "/etc/bottle";
 
 /// Where the gate's entrypoint puts the system's roots and the bottle's `extra_ca` together.
 const CA_BUNDLE: &str = "/run/bottle/ca.pem";
@@ -35,30 +33,6 @@ pub struct Gate {
     pub secrets: Vec<Secret>,
     /// What each repository's remote is called outside of the bottle.
     pub remotes: Vec<Remote>,
-}
-
-/// A file or a secret of the host on its way into the gate's container.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Secret {
-    /// A file of the host, mounted read-only.
-    File {
-        /// The file.
-        source: Path,
-        /// Where the container has it.
-        target: String,
-    },
-    /// The socket of the operator's SSH agent, which the environment variable `SSH_AUTH_SOCK` names.
-    AgentSocket {
-        /// Where the container has it.
-        target: String,
-    },
-    /// An environment variable of whoever runs `docker compose up`.
-    Env {
-        /// The variable there.
-        source: String,
-        /// The variable in the container.
-        target: String,
-    },
 }
 
 /// What a repository's remote is called outside of the bottle.
@@ -91,10 +65,7 @@ pub(super) fn plan(loaded: &Loaded, bottle: &Bottle) -> Option<Gate> {
     let authorities = bottle.egress.as_ref().and_then(|egress| egress.value.extra_ca.as_ref());
     let https = |repository: &Repository| repository.upstream.value.transport == Transport::Https;
     let authorities = authorities.filter(|_| repositories.iter().any(|(_, repository)| https(repository)));
-    for (index, certificate) in authorities.iter().flat_map(|paths| paths.iter()).enumerate() {
-        let target = format!("{ETC}/ca/{index}.pem");
-        gate.secrets.push(Secret::File { source: path(loaded, certificate), target });
-    }
+    secret::authorities(loaded, authorities, &mut gate.secrets);
     for (name, repository) in repositories {
         let name_text = name.value.as_str();
         // The other fields are an SSH upstream's own.
@@ -191,25 +162,10 @@ fn https_credential(
     secrets: &mut Vec<Secret>,
 ) -> HttpsCredential {
     let username = credential.inject.as_ref().and_then(|inject| inject.value.basic.as_ref());
-    let (secret, source) = match (&credential.source.value.env, &credential.source.value.file) {
-        (_, Some(file)) => {
-            let target = format!("{ETC}/credentials/{name}");
-            (Secret::File { source: path(loaded, file), target: target.clone() }, SecretSource::File(target))
-        }
-        (env, None) => {
-            // A name has no capital letters, so no two names give the same variable.
-            let target = format!("BOTTLE_CREDENTIAL_{}", name.replace('-', "D"));
-            let source = env.as_ref().map_or("", |env| env.value.as_str()).to_owned();
-            (Secret::Env { source, target: target.clone() }, SecretSource::Env(target))
-        }
-    };
-    if !secrets.contains(&secret) {
-        secrets.push(secret);
-    }
     HttpsCredential {
         name: name.to_owned(),
         username: username.map_or("", |basic| basic.value.username.value.as_str()).to_owned(),
-        source,
+        source: secret::of_credential(loaded, name, credential, secrets),
     }
 }
 

@@ -5,8 +5,10 @@
 
 mod built;
 mod check;
+mod egress;
 mod gate;
 mod hosts;
+mod secret;
 
 use indexmap::IndexMap;
 
@@ -15,7 +17,9 @@ use crate::manifest::source::Spanned;
 use crate::manifest::values::{EnvValue, HostPath, Name, PathBase};
 use crate::manifest::{self, Loaded, Map, Resources, Workspace};
 
-pub use gate::{Gate, Remote, Secret};
+pub use egress::Egress;
+pub use gate::{Gate, Remote};
+pub use secret::Secret;
 
 /// A path on the host, with the directory of the file that names it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,6 +37,8 @@ pub struct Plan {
     pub slug: String,
     /// The agent's container.
     pub agent: Agent,
+    /// The proxy, where the bottle has egress.
+    pub egress: Option<Egress>,
     /// The git gate, where the bottle has repositories.
     pub gate: Option<Gate>,
     /// The registry and path of published sidecar images; without it Compose builds them.
@@ -46,7 +52,8 @@ pub struct Agent {
     pub image: Image,
     /// The command, where it isn't the image's own.
     pub command: Option<Vec<String>>,
-    /// The user's environment variables, in the order of the manifest.
+    /// The environment variables: those by which its programs find egress, those that stand for credentials, and the
+    /// user's own in the order of the manifest.
     pub environment: IndexMap<String, String>,
     /// The repository that is cloned into the workspace.
     pub clone: Option<String>,
@@ -188,6 +195,12 @@ fn plan(loaded: &Loaded, slug: &str, agent: &manifest::Agent, bottle: &manifest:
     });
     let none = Resources { cpus: None, memory: None, pids: None };
     let Resources { cpus, memory, pids } = resources.as_ref().unwrap_or(&none);
+    let egress = egress::plan(loaded, bottle);
+    let mut environment = if egress.is_some() { egress::environment() } else { IndexMap::new() };
+    environment.extend(egress::placeholders(bottle));
+    let own = env.iter().flat_map(Map::iter);
+    environment
+        .extend(own.map(|(name, value)| (name.value.as_str().to_owned(), value.value.as_str().to_owned())));
     let texts =
         |list: &manifest::List<EnvValue>| list.iter().map(|text| text.value.as_str().to_owned()).collect();
     Plan {
@@ -195,17 +208,14 @@ fn plan(loaded: &Loaded, slug: &str, agent: &manifest::Agent, bottle: &manifest:
         agent: Agent {
             image,
             command: command.as_ref().map(texts),
-            environment: env
-                .iter()
-                .flat_map(Map::iter)
-                .map(|(name, value)| (name.value.as_str().to_owned(), value.value.as_str().to_owned()))
-                .collect(),
+            environment,
             clone,
             cpus: cpus.as_ref().map(|cpus| cpus.value.as_str().to_owned()),
             memory: memory.as_ref().map_or(DEFAULT_MEMORY, |memory| memory.value.as_str()).to_owned(),
             pids: pids.as_ref().map_or(DEFAULT_PIDS, |pids| pids.value.0),
             runtime: runtime.as_ref().map(|runtime| runtime.value.as_str().to_owned()),
         },
+        egress,
         gate: gate::plan(loaded, bottle),
         images: loaded.manifest.images.as_ref().map(|images| images.registry.value.as_str().to_owned()),
     }

@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use super::{DIRECTORY, RenderError, compose_path};
 use crate::plan::{self, Image, Plan, Secret};
+use crate::policy::egress::Credential;
+use crate::policy::gate::SecretSource;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Context {
@@ -18,6 +20,7 @@ pub(super) struct Context {
     pub(super) own: String,
     pub(super) images: Option<String>,
     pub(super) agent: Agent,
+    pub(super) egress: Option<Egress>,
     pub(super) gate: Option<Gate>,
     pub(super) repositories: Vec<String>,
 }
@@ -43,12 +46,27 @@ struct Pair {
     value: String,
 }
 
+/// The policy is no part of it: compose.yaml must stay the same where only routes change (see [`super::hash`]).
+#[derive(Debug, Serialize)]
+pub(super) struct Egress {
+    image: Option<String>,
+    /// Whether a credential is in a file, which its owner may have closed to everybody else.
+    owned: bool,
+    secrets: Secrets,
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct Gate {
     image: Option<String>,
     extra_hosts: Vec<Pair>,
     known_hosts: Vec<String>,
     remotes: Vec<Remote>,
+    secrets: Secrets,
+}
+
+/// What a sidecar's container gets of the host.
+#[derive(Debug, Default, Serialize)]
+struct Secrets {
     files: Vec<Mount>,
     agent_socket: Option<String>,
     variables: Vec<Variable>,
@@ -77,7 +95,7 @@ const SHELL_COMMAND: [&str; 1] = ["bash"];
 
 impl Context {
     pub(super) fn new(plan: &Plan, base: &std::path::Path) -> Result<Self, RenderError> {
-        let Plan { slug, agent, gate, images } = plan;
+        let Plan { slug, agent, egress, gate, images } = plan;
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
             hash: String::new(),
@@ -86,6 +104,7 @@ impl Context {
             own: format!("./{DIRECTORY}/{slug}"),
             images: images.clone(),
             agent: Agent::new(agent, gate.as_ref(), base)?,
+            egress: egress.as_ref().map(|egress| Egress::new(egress, images.as_deref(), base)).transpose()?,
             gate: gate.as_ref().map(|gate| Gate::new(gate, images.as_deref(), base)).transpose()?,
             repositories: gate.iter().flat_map(|gate| gate.policy.repositories.keys().cloned()).collect(),
         })
@@ -122,18 +141,38 @@ impl Agent {
     }
 }
 
+impl Egress {
+    fn new(egress: &plan::Egress, images: Option<&str>, base: &std::path::Path) -> Result<Self, RenderError> {
+        let plan::Egress { policy, secrets } = egress;
+        let in_file = |credential: &Credential| matches!(credential.secret, SecretSource::File(_));
+        Ok(Self {
+            image: published("egress", images),
+            owned: policy.credentials.values().any(in_file),
+            secrets: Secrets::new(secrets, base)?,
+        })
+    }
+}
+
 impl Gate {
     fn new(gate: &plan::Gate, images: Option<&str>, base: &std::path::Path) -> Result<Self, RenderError> {
         let plan::Gate { policy: _, known_hosts, extra_hosts, secrets, remotes } = gate;
-        let mut context = Self {
-            image: images.map(|images| format!("{images}/bottle-git-gate:{}", env!("CARGO_PKG_VERSION"))),
+        let remote = |remote: &plan::Remote| {
+            let plan::Remote { repository, url: _, spellings } = remote;
+            Remote { repository: repository.clone(), urls: spellings.clone() }
+        };
+        Ok(Self {
+            image: published("git-gate", images),
             extra_hosts: pairs(extra_hosts),
             known_hosts: known_hosts.lines().map(str::to_owned).collect(),
-            remotes: Vec::new(),
-            files: Vec::new(),
-            agent_socket: None,
-            variables: Vec::new(),
-        };
+            remotes: remotes.iter().map(remote).collect(),
+            secrets: Secrets::new(secrets, base)?,
+        })
+    }
+}
+
+impl Secrets {
+    fn new(secrets: &[Secret], base: &std::path::Path) -> Result<Self, RenderError> {
+        let mut context = Self::default();
         for secret in secrets {
             match secret {
                 Secret::File { source, target } => {
@@ -145,12 +184,13 @@ impl Gate {
                 }
             }
         }
-        for remote in remotes {
-            let plan::Remote { repository, url: _, spellings } = remote;
-            context.remotes.push(Remote { repository: repository.clone(), urls: spellings.clone() });
-        }
         Ok(context)
     }
+}
+
+/// The published image of a sidecar, where images are not built.
+fn published(sidecar: &str, images: Option<&str>) -> Option<String> {
+    images.map(|images| format!("{images}/bottle-{sidecar}:{}", env!("CARGO_PKG_VERSION")))
 }
 
 fn pairs(map: &indexmap::IndexMap<String, String>) -> Vec<Pair> {

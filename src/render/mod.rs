@@ -10,10 +10,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use minijinja::value::{Serde, Value};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
-use crate::plan::{Gate, Path, Plan};
+use crate::plan::{Egress, Gate, Path, Plan};
 use crate::policy::gate::GatePolicy;
+use crate::policy::rules::Rules;
 
 pub use write::{ComposeName, Drift, Target, WriteError, check, write};
 
@@ -24,6 +27,7 @@ pub const MARK: &str = "Rendered by bottle";
 pub const DIRECTORY: &str = ".bottle";
 
 const AGENT_SHELL: &str = include_str!("../../docker/agent-shell/Dockerfile");
+const EGRESS: &str = include_str!("../../docker/egress/Dockerfile");
 const GIT_GATE: &str = include_str!("../../docker/git-gate/Dockerfile");
 
 /// The files of one agent's bundle.
@@ -35,6 +39,8 @@ pub struct Bundle {
     pub compose: String,
     /// The other files by their path below the directory of compose.yaml, `/` between the parts.
     pub files: BTreeMap<String, File>,
+    /// The directories of those that a container mounts whole.
+    pub mounted: Vec<String>,
 }
 
 /// A rendered file.
@@ -113,13 +119,27 @@ impl Renderer {
         context.hash = hash(&context, plan.gate.as_ref());
         let values = Value::from(Serde(&context));
         let compose = self.compose(&context, &values)?;
-        let mut bundle = Bundle { slug: plan.slug.clone(), compose, files: BTreeMap::new() };
+        let mut bundle =
+            Bundle { slug: plan.slug.clone(), compose, files: BTreeMap::new(), mounted: Vec::new() };
         let own = |path: &str| format!("{DIRECTORY}/{}/{path}", plan.slug);
         bundle.add(&format!("{DIRECTORY}/.gitignore"), self.text("gitignore.j2", &values)?, false);
         bundle.add(&own("agent/entrypoint.sh"), self.text("agent/entrypoint.sh.j2", &values)?, true);
         bundle.add(&own("agent/gitconfig"), self.text("agent/gitconfig.j2", &values)?, false);
         if context.agent.shell {
             bundle.add(&docker("agent-shell"), AGENT_SHELL.to_owned(), false);
+        }
+        if let Some(egress) = &plan.egress {
+            let Egress { policy, secrets: _ } = egress;
+            // What egress would refuse at its start is better refused here.
+            Rules::new(policy, &[]).map_err(|invalid| RenderError::ReadBack {
+                file: "egress/policy.yaml".to_owned(),
+                detail: invalid.to_string(),
+            })?;
+            bundle.add(&own("egress/policy.yaml"), policy_yaml("egress/policy.yaml", policy)?, false);
+            bundle.mounted.push(own("egress"));
+            if context.images.is_none() {
+                bundle.add(&docker("egress"), EGRESS.to_owned(), false);
+            }
         }
         if let Some(gate) = &plan.gate {
             self.gate(&mut bundle, gate, &context, &values, own)?;
@@ -135,7 +155,7 @@ impl Renderer {
         values: &Value,
         own: impl Fn(&str) -> String,
     ) -> Result<(), RenderError> {
-        bundle.add(&own("git-gate/gate.yaml"), gate_yaml(&gate.policy)?, false);
+        bundle.add(&own("git-gate/gate.yaml"), policy_yaml("git-gate/gate.yaml", &gate.policy)?, false);
         bundle.add(&own("git-gate/known_hosts"), self.text("git-gate/known_hosts.j2", values)?, false);
         bundle.add(&own("git-gate/entrypoint.sh"), self.text("git-gate/entrypoint.sh.j2", values)?, true);
         bundle.add(&own("git-gate/pre-receive"), self.text("git-gate/pre-receive.sh.j2", values)?, true);
@@ -178,21 +198,27 @@ fn docker(name: &str) -> String {
     format!("{DIRECTORY}/docker/{name}/Dockerfile")
 }
 
-/// The gate's policy as its own reader will read it. It is no Compose file, so serde may choose the notation; that it
+/// A sidecar's policy as its own reader will read it. It is no Compose file, so serde may choose the notation; that it
 /// reads back as the same policy is checked here.
-fn gate_yaml(policy: &GatePolicy) -> Result<String, RenderError> {
-    let failed = |detail: String| RenderError::ReadBack { file: "gate.yaml".to_owned(), detail };
+fn policy_yaml<T: Serialize + DeserializeOwned + PartialEq>(
+    file: &str,
+    policy: &T,
+) -> Result<String, RenderError> {
+    let failed = |detail: String| RenderError::ReadBack { file: file.to_owned(), detail };
     let body = serde_yaml::to_string(policy).map_err(|error| failed(error.to_string()))?;
     let text = format!("# {MARK} from bottle.yaml; do not edit.\n{body}");
-    match serde_yaml::from_str::<GatePolicy>(&text) {
+    match serde_yaml::from_str::<T>(&text) {
         Ok(read) if read == *policy => Ok(text),
         Ok(_) => Err(failed("another policy comes back".to_owned())),
         Err(error) => Err(failed(error.to_string())),
     }
 }
 
-/// A hash of everything that the bundle is made from. It labels what Compose makes, so that what an older bundle left
+/// A hash of everything that the containers are made from. It labels what Compose makes, so that what an older bundle left
 /// behind can be told from what belongs to this one.
+///
+/// Egress's policy is no part of it: egress follows the file while it runs, and another hash would make the next
+/// `docker compose up` replace every container, the agent's with its work in it, for the sake of a route.
 fn hash(context: &context::Context, gate: Option<&Gate>) -> String {
     let mut hasher = Sha256::new();
     hasher.update(env!("CARGO_PKG_VERSION"));
@@ -202,19 +228,30 @@ fn hash(context: &context::Context, gate: Option<&Gate>) -> String {
         hasher.update(text);
         hasher.update([0]);
     }
-    for dockerfile in [AGENT_SHELL, GIT_GATE] {
+    for dockerfile in [AGENT_SHELL, EGRESS, GIT_GATE] {
         hasher.update(dockerfile);
         hasher.update([0]);
     }
     // What the gate goes by is mounted as a file, and a container keeps the file that it was started with; only another
     // hash in its labels makes Compose start it anew.
-    hasher.update(serde_json::to_vec(&gate.map(|gate| &gate.policy)).unwrap_or_default());
+    hasher.update(serde_json::to_vec(&gate.map(without_lines)).unwrap_or_default());
     hasher.update([0]);
     // The context serializes maps in their own order, and nothing else in it could fail.
     hasher.update(serde_json::to_vec(context).unwrap_or_default());
     let digest = hasher.finalize();
     let prefix = digest.first_chunk().copied().unwrap_or_default();
     format!("{:016x}", u64::from_be_bytes(prefix))
+}
+
+/// The gate's policy without the places in the manifest: a route that is added above a repository moves its line, and that
+/// is no reason to start anything anew.
+fn without_lines(gate: &Gate) -> GatePolicy {
+    let mut policy = gate.policy.clone();
+    for repository in policy.repositories.values_mut() {
+        repository.source.clear();
+        repository.push.iter_mut().for_each(|rule| rule.source.clear());
+    }
+    policy
 }
 
 /// A path on the host as compose.yaml writes it: `~/…`, absolute, or relative to its own directory with `./` before it.
@@ -254,12 +291,14 @@ fn relative(from: &std::path::Path, to: &std::path::Path) -> Option<String> {
 mod tests {
     use std::path::Path;
 
-    use super::{AGENT_SHELL, GIT_GATE, relative};
+    use super::{AGENT_SHELL, EGRESS, GIT_GATE, relative};
 
     #[test]
     fn every_template_says_in_its_first_lines_that_it_was_rendered() {
         let own = super::environment::TEMPLATES.iter().copied();
-        for (name, text) in own.chain([("agent-shell", AGENT_SHELL), ("git-gate", GIT_GATE)]) {
+        for (name, text) in
+            own.chain([("agent-shell", AGENT_SHELL), ("egress", EGRESS), ("git-gate", GIT_GATE)])
+        {
             assert!(super::write::is_ours(text.as_bytes()), "{name}");
         }
     }

@@ -89,7 +89,7 @@ pub fn write(bundles: &[Bundle], target: &Target) -> Result<(), WriteError> {
         }
         let mode = if *executable { 0o755 } else { 0o644 };
         match fs::read_if_exists(&path)? {
-            Some(bytes) if bytes == text.as_bytes() && has_mode(metadata.as_ref(), mode) => {}
+            Some(bytes) if bytes == text.as_bytes() && is_usable(metadata.as_ref(), mode) => {}
             Some(bytes) if !is_ours(&bytes) => return Err(WriteError::Foreign(path)),
             _ => changed.push((path, text, mode)),
         }
@@ -104,6 +104,9 @@ pub fn write(bundles: &[Bundle], target: &Target) -> Result<(), WriteError> {
             fs::create_dir_all(parent)?;
         }
         fs::write_atomic(&path, text.as_bytes(), mode)?;
+    }
+    for directory in bundles.iter().flat_map(|bundle| &bundle.mounted) {
+        fs::open_for_others(&target.directory.join(directory))?;
     }
     binary.copy()?;
     for path in stale {
@@ -176,6 +179,19 @@ fn has_mode(metadata: Option<&Metadata>, mode: u32) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     // git keeps only whether a file is executable.
     metadata.is_some_and(|metadata| metadata.permissions().mode() & 0o100 == mode & 0o100)
+}
+
+/// Whether the users of the containers can read a file too, which one of a clone with a strict umask they can't.
+#[cfg(unix)]
+fn is_usable(metadata: Option<&Metadata>, mode: u32) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    has_mode(metadata, mode)
+        && metadata.is_some_and(|metadata| metadata.permissions().mode() & 0o044 == 0o044)
+}
+
+#[cfg(not(unix))]
+fn is_usable(metadata: Option<&Metadata>, mode: u32) -> bool {
+    has_mode(metadata, mode)
 }
 
 #[cfg(not(unix))]

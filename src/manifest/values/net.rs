@@ -6,6 +6,7 @@ use super::super::decode::{Decode, Decoder, Invalid, integer};
 use super::super::node::Node;
 use super::super::source::shown;
 use super::{no_option, one_line, text};
+use crate::policy::host::Authority;
 
 /// Checks the name of a host (RFC 1123, section 2.1) or an address, and gives it in lower case without a final dot.
 pub(super) fn host(text: &str) -> Result<String, Invalid> {
@@ -102,10 +103,11 @@ text! {
         if authority.contains('@') {
             return Err(Invalid::new("a password has no place in the manifest"));
         }
-        let (name, port) = authority.rsplit_once(':').unwrap_or((authority, "80"));
-        let name = host(name)?;
-        let port: u16 = port.parse().ok().filter(|port| *port > 0).ok_or_else(|| Invalid::new("the URL's port is no port"))?;
-        Ok::<_, Invalid>(format!("http://{name}:{port}"))
+        let authority = Authority::parse(authority).map_err(|_| Invalid::with_hint(
+            format!("`{}` names no host and port", shown(text)),
+            "write it as `http://proxy.example.org:3128`",
+        ))?;
+        Ok::<_, Invalid>(format!("http://{}:{}", authority.host, authority.port.unwrap_or(80)))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::super::decode::Invalid;
 use super::super::source::shown;
 use super::{no_option, one_line, text};
+use crate::policy::path::Pattern;
 
 /// What a path on the host is relative to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,12 +64,8 @@ text! {
         if !text.starts_with('/') {
             return Err(Invalid::with_hint(format!("`{}` does not start with `/`", shown(text)), format!("write `/{}`", shown(text))));
         }
-        if text.contains(['?', '#', '\\']) {
-            return Err(Invalid::new("a path has no query, fragment or backslash"));
-        }
-        if text.split('/').any(|segment| segment == "." || segment == "..") {
-            return Err(Invalid::new("a path has no `.` or `..` segments"));
-        }
+        // The same reader as egress has: a pattern that it would refuse is refused here, with its place.
+        Pattern::parse(text).map_err(|invalid| Invalid::new(invalid.0))?;
         Ok(text.to_owned())
     }
 }

@@ -89,6 +89,7 @@ fn is_structural(name: &str) -> bool {
         "route_port_too_large",
         "pids_too_small",
         "without_bottle",
+        "without_env",
         "without_host",
         "without_upstream",
         "without_source",

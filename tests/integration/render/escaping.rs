@@ -7,6 +7,7 @@ use std::process::Command;
 
 use bottle::manifest::{Input, Options, Trust, load};
 use bottle::plan;
+use bottle::policy::egress::{EgressPolicy, Inject};
 use bottle::policy::gate::{GatePolicy, SecretSource, Upstream};
 use bottle::render::{Bundle, Renderer};
 use proptest::prelude::*;
@@ -585,7 +586,45 @@ proptest! {
         }
     }
 
-    /// The parts of the manifest that aren't rendered yet: loading them must end in a value or a place, never in a panic.
+    #[test]
+    fn a_rule_of_egress_is_refused_or_reaches_its_policy(
+        host in prop_oneof![nasty(), "(\\*\\.)?[a-z0-9._-]{1,16}"],
+        path in prop_oneof![nasty().prop_map(|text| format!("/{text}")), "/[a-zA-Z0-9._~@*/%-]{1,12}"],
+        method in prop_oneof![nasty(), "[A-Z-]{1,8}"],
+        header in prop_oneof![nasty(), "[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}"],
+    ) {
+        let place = Place::new();
+        for (field, text) in [("host", &host), ("path", &path), ("method", &method), ("header", &header)] {
+            let say = |name: &str, other: &str| if name == field { quoted(text) } else { other.to_owned() };
+            let manifest = format!(
+                "bottles: {{ b: {{ egress: {{ routes: [{{ host: {}, paths: [{}], methods: [{}], credential: c }}] }}, credentials: {{ c: {{ source: {{ env: C }}, inject: {{ header: {} }} }} }} }} }}\nagents: {{ a: {{ bottle: b, preset: shell }} }}",
+                say("host", "h.example"), say("path", "/p"), say("method", "M"), say("header", "x-h")
+            );
+            let Ok(bundle) = render(&place.work(), &manifest) else { continue };
+            let file = bundle.files.get(".bottle/a/egress/policy.yaml").expect("egress has a policy");
+            let policy: EgressPolicy = serde_yaml::from_str(&file.text).expect("the policy can be read");
+            let route = policy.routes.first().expect("it has a route");
+            let Some(Inject::Header(carries)) = policy.credentials.get("c").map(|found| &found.inject) else {
+                unreachable!("the credential goes into a header");
+            };
+            // A host and a header have one spelling.
+            let plain = host.strip_suffix('.').unwrap_or(&host).to_ascii_lowercase();
+            match field {
+                "host" => prop_assert!(route.host == plain || route.host.parse::<std::net::IpAddr>().ok() == host.parse().ok(), "{} {host:?}", route.host),
+                "path" => prop_assert_eq!(&route.paths, std::slice::from_ref(&path)),
+                "method" => prop_assert_eq!(&route.methods, std::slice::from_ref(&method)),
+                _ => prop_assert_eq!(carries, &header.to_ascii_lowercase()),
+            }
+        }
+    }
+
+    #[test]
+    fn the_value_of_a_placeholder_arrives_as_it_is(text in nasty()) {
+        let manifest = "bottles: { b: { credentials: { c: { source: { env: C }, placeholder: { env: TOKEN, value: @@ } } } } }\nagents: { a: { bottle: b, preset: shell } }";
+        shows(manifest, &text, |config| at(config, "/services/agent/environment/TOKEN").map(str::to_owned));
+    }
+
+    /// What is never rendered: loading it must end in a value or a place, never in a panic.
     #[test]
     fn any_text_in_a_route_is_accepted_or_refused_with_a_place(text in nasty()) {
         let place = Place::new();

@@ -1,5 +1,6 @@
 //! Rendering: what is written, where, and that nothing else is touched.
 
+mod egress;
 mod escaping;
 mod examples;
 mod writing;
@@ -39,6 +40,7 @@ pub(crate) fn compose_config(directory: &Path, file: &str, args: &[&str]) -> Res
         .env("HOME", home)
         .env("SSH_AUTH_SOCK", directory.join("agent.sock"))
         .env("FORGE_TOKEN", "not-a-token")
+        .env("EXAMPLE_API_KEY", "not-a-key")
         .output()
         .map_err(|error| error.to_string())?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();

@@ -1,5 +1,7 @@
 //! What is wrong with a manifest beyond its syntax.
 
+mod egress;
+
 use std::collections::HashMap;
 
 use super::gate::spellings;
@@ -8,13 +10,11 @@ use crate::manifest::diagnostic::{Diagnostic, said_once, suggest};
 use crate::manifest::lexically_normal;
 use crate::manifest::source::{Span, Spanned};
 use crate::manifest::values::{HostPath, Name, PathBase, Transport};
-use crate::manifest::{Agent, Bottle, Credential, Loaded, Map, Repository, Route, Scheme, Workspace};
+use crate::manifest::{Agent, Bottle, Credential, Loaded, Map, Repository, Workspace};
+use egress::known_credential;
 
 /// The directory below `.bottle` that isn't an agent's.
 const RESERVED_AGENT: &str = "docker";
-
-/// The environment variables that the bundle sets in the agent's container.
-const RESERVED: [&str; 2] = ["GIT_CONFIG_SYSTEM", "HOME"];
 
 pub(super) fn manifest(loaded: &Loaded) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
@@ -39,7 +39,12 @@ pub(super) fn manifest(loaded: &Loaded) -> Vec<Diagnostic> {
 }
 
 /// Says which of several keys is meant when not exactly one of them is there.
-fn exactly_one(span: Span, what: &str, keys: &[(&str, Option<Span>)], errors: &mut Vec<Diagnostic>) {
+pub(super) fn exactly_one(
+    span: Span,
+    what: &str,
+    keys: &[(&str, Option<Span>)],
+    errors: &mut Vec<Diagnostic>,
+) {
     let names = keys.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
     let mut given = keys.iter().filter_map(|(_, span)| *span);
     match (given.next(), given.next()) {
@@ -57,13 +62,11 @@ fn bottle(bottle: &Bottle, errors: &mut Vec<Diagnostic>) {
     let Bottle { extends: _, egress, credentials, git, supervise: _, pipelock: _, sidecars: _ } = bottle;
     let none = Map::default();
     let credentials = credentials.as_ref().unwrap_or(&none);
-    for (name, checked) in credentials {
-        credential(name, checked, errors);
-    }
+    egress::credentials(credentials, errors);
     for checked in
         egress.iter().filter_map(|egress| egress.value.routes.as_ref()).flat_map(|routes| routes.iter())
     {
-        route(checked, credentials, errors);
+        egress::route(checked, credentials, errors);
     }
     for path in
         egress.iter().filter_map(|egress| egress.value.extra_ca.as_ref()).flat_map(|paths| paths.iter())
@@ -106,89 +109,6 @@ fn same_remote<'a>(
                 break;
             }
         }
-    }
-}
-
-fn credential(name: &Spanned<Name>, credential: &Credential, errors: &mut Vec<Diagnostic>) {
-    let what = format!("the credential `{}`", name.value.as_str());
-    let source = &credential.source;
-    let keys = [
-        ("env", source.value.env.as_ref().map(|env| env.span)),
-        ("file", source.value.file.as_ref().map(|file| file.span)),
-    ];
-    exactly_one(source.span, &format!("the source of {what}"), &keys, errors);
-    if let Some(file) = &source.value.file {
-        file_source(file, &what, errors);
-    }
-    if let Some(inject) = &credential.inject {
-        let keys = [
-            ("header", inject.value.header.as_ref().map(|header| header.span)),
-            ("bearer", inject.value.bearer.as_ref().map(|bearer| bearer.span)),
-            ("basic", inject.value.basic.as_ref().map(|basic| basic.span)),
-        ];
-        exactly_one(inject.span, &format!("`inject` of {what}"), &keys, errors);
-    }
-}
-
-fn known_credential<'a>(
-    name: &Spanned<Name>,
-    credentials: &'a Map<Name, Credential>,
-    errors: &mut Vec<Diagnostic>,
-) -> Option<&'a Credential> {
-    let wanted = name.value.as_str();
-    let found = credentials.get(wanted).map(|(_, credential)| credential);
-    if found.is_none() {
-        errors.push(
-            Diagnostic::new(name.span, format!("there is no credential `{wanted}`"))
-                .hint(suggest(wanted, credentials.names())),
-        );
-    }
-    found
-}
-
-fn route(route: &Spanned<Route>, credentials: &Map<Name, Credential>, errors: &mut Vec<Diagnostic>) {
-    let Route {
-        host: _,
-        ports: _,
-        methods,
-        paths: _,
-        scheme,
-        websocket: _,
-        private: _,
-        credential,
-        on_secret: _,
-    } = &route.value;
-    if let Some(methods) = methods
-        && methods.0.len() > 1
-        && let Some(any) = methods.iter().find(|method| method.value.as_str() == "ANY")
-    {
-        errors.push(
-            Diagnostic::new(any.span, "`ANY` stands beside other methods")
-                .hint("write `methods: [ANY]`, or only the methods meant"),
-        );
-    }
-    let Some(name) = credential else { return };
-    if let Some(credential) = known_credential(name, credentials, errors)
-        && credential.inject.is_none()
-    {
-        errors.push(
-            Diagnostic::new(
-                name.span,
-                format!("the credential `{}` doesn't say how a request carries it", name.value.as_str()),
-            )
-            .hint(
-                "add `inject: { bearer: true }`, `{ header: NAME }` or `{ basic: { username: NAME } }` to it",
-            ),
-        );
-    }
-    if let Some(scheme) = scheme
-        && scheme.value == Scheme::Http
-    {
-        errors.push(
-            Diagnostic::new(name.span, "a credential can't travel in the clear")
-                .note(scheme.span, "the route's scheme is http")
-                .hint("use https, or take the credential off this route"),
-        );
     }
 }
 
@@ -288,7 +208,7 @@ fn https_credential(name: &Spanned<Name>, credential: &Credential, errors: &mut 
 const ENGINE_SOCKETS: [&str; 3] = ["docker.sock", "podman.sock", "containerd.sock"];
 
 /// A file that holds one thing: never a directory such as the home directory or the root.
-fn file_source(path: &Spanned<HostPath>, what: &str, errors: &mut Vec<Diagnostic>) {
+pub(super) fn file_source(path: &Spanned<HostPath>, what: &str, errors: &mut Vec<Diagnostic>) {
     let HostPath { base, rest } = &path.value;
     let last = rest.rsplit('/').next().unwrap_or_default();
     if ENGINE_SOCKETS.contains(&last) {
@@ -336,15 +256,7 @@ fn agent(
         opens_the_host(path, loaded, errors);
     }
     for (variable, _) in env.iter().flat_map(Map::iter) {
-        if RESERVED.contains(&variable.value.as_str()) {
-            errors.push(
-                Diagnostic::new(
-                    variable.span,
-                    format!("`{}` is set by the bundle itself", variable.value.as_str()),
-                )
-                .hint("take it out of `env`"),
-            );
-        }
+        egress::variable(variable, bottle, errors);
     }
     if command.is_none()
         && let Some(span) = image.as_ref().map(|image| image.span).or(build.as_ref().map(|build| build.span))
