@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What `make lint` runs beside cargo fmt and clippy: shellcheck over our own scripts and over those that bottle renders,
-# and cargo-deny.
+# a compile check of the fuzz targets, and cargo-deny.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/env.sh
@@ -30,6 +30,8 @@ if [[ -n ${manifest:-} ]] && ((rendered == 0)); then
     exit 1
 fi
 echo "lint: shellcheck: $rendered rendered scripts"
+
+scripts/fuzz.sh check
 
 cargo deny --locked check bans licenses sources
 # The advisory database is a git repository that no package registry carries.
