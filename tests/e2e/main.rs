@@ -12,6 +12,7 @@
 
 mod agent;
 mod bottles;
+mod egress;
 mod failures;
 mod gate;
 mod https;
@@ -32,16 +33,17 @@ fn main() -> ExitCode {
     if let Some(missing) = &missing {
         println!("the end-to-end tests are not run: {missing}");
     }
-    let groups: [(&str, &[Test]); 5] = [
-        ("agent", agent::TESTS),
-        ("gate", gate::TESTS),
-        ("failures", failures::TESTS),
-        ("https", https::TESTS),
-        ("bottles", bottles::TESTS),
+    let groups: [(&str, &[&[Test]]); 6] = [
+        ("agent", &[agent::TESTS]),
+        ("gate", &[gate::TESTS]),
+        ("failures", &[failures::TESTS]),
+        ("https", &[https::TESTS]),
+        ("bottles", &[bottles::TESTS]),
+        ("egress", egress::TESTS),
     ];
     let trials = groups.into_iter().flat_map(|(group, tests)| {
         let ignored = missing.is_some();
-        tests.iter().map(move |(name, test)| {
+        tests.iter().copied().flatten().map(move |(name, test)| {
             Trial::test(format!("{group}::{name}"), *test).with_ignored_flag(ignored)
         })
     });
