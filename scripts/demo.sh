@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The main job, end to end: an agent in a bottle clones a real repository through the gate, commits, pushes, and is
-# refused when the push carries a secret. `demo.sh down` removes everything that it made.
+# The main job, end to end: an agent in a bottle clones a real repository through the gate, commits, pushes, is refused when
+# the push carries a secret, and calls an API through egress with a token that it never has. `demo.sh down` removes everything that it made.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 root=$PWD
@@ -53,9 +53,38 @@ if [[ ! -e $demo/id_ed25519 ]]; then
     cp "$demo/id_ed25519.pub" "$demo/upstream/authorized_keys"
 fi
 host_key=$(cut -d' ' -f1,2 "$demo/upstream/host_key.pub")
-sed "s|known_host_key: .*|known_host_key: $host_key|" examples/hello/bottle.yaml >"$demo/bottle.yaml"
+# The origin's certificate, from an authority that the manifest's `extra_ca` names.
+if [[ ! -e $demo/origin/cert.pem ]]; then
+    mkdir -p "$demo/origin"
+    new=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
+    {
+        openssl req -x509 "${new[@]}" -days 30 -subj /CN=demo -addext keyUsage=critical,keyCertSign -keyout "$demo/ca-key.pem" -out "$demo/ca.pem"
+        openssl req "${new[@]}" -subj /CN=origin -keyout "$demo/origin/key.pem" -out "$demo/origin.csr"
+        echo 'subjectAltName=DNS:*.example.org' >"$demo/extensions"
+        openssl x509 -req -in "$demo/origin.csr" -CA "$demo/ca.pem" -CAkey "$demo/ca-key.pem" -CAcreateserial -days 30 -extfile "$demo/extensions" -out "$demo/origin/cert.pem"
+    } >"$demo/openssl" 2>&1
+    # A token of nobody, new for each demo. Compose reads the operator's variables from here as it would from his shell.
+    printf 'DEMO_API_KEY=demo-%s\n' "$(openssl rand -hex 16)" >"$demo/.env"
+fi
+token=$(cut -d= -f2 "$demo/.env")
+manifest() { # the methods of the API's route
+    sed "s|known_host_key: .*|known_host_key: $host_key|; /^agents:/,\$d" examples/hello/bottle.yaml
+    cat <<YAML
+    egress:
+      routes:
+        - { host: api.example.org, methods: [$1], paths: ["/v1/**"], private: true, credential: api }
+      extra_ca: [ca.pem]
+    credentials:
+      api:
+        source: { env: DEMO_API_KEY }
+        inject: { header: x-api-key }
+        placeholder: { env: API_KEY, value: key-of-nobody }
+YAML
+    sed -n '/^agents:/,$p' examples/hello/bottle.yaml
+}
+manifest GET >"$demo/bottle.yaml"
 cat >"$demo/compose.override.yaml" <<YAML
-# The user's own file: here it brings a throwaway upstream, which only the gate can reach.
+# The user's own file: here it brings a throwaway upstream and a throwaway API, which only the sidecars can reach.
 services:
   upstream:
     build: { context: "$root/tests/e2e/upstream" }
@@ -65,6 +94,13 @@ services:
     volumes: ["$demo/upstream:/etc/upstream:ro"]
   git-gate:
     depends_on: [upstream]
+  origin:
+    build: { context: "$root/tests/e2e/origin" }
+    init: true
+    networks: { outside: { aliases: [api.example.org] } }
+    volumes: ["$demo/origin:/etc/origin:ro"]
+  egress:
+    depends_on: [origin]
 YAML
 "$bottle" validate -f "$demo/bottle.yaml"
 (cd "$demo" && "$bottle" render >compose.yaml.new && mv compose.yaml.new compose.yaml)
@@ -85,7 +121,7 @@ if ! output=$(compose up --detach --wait --build 2>&1); then
     fail "the bottle did not start" "$output
 $(compose logs --tail 50 2>&1)"
 fi
-tick "the agent, the gate and a throwaway upstream are healthy"
+tick "the agent, the gate, egress, a throwaway upstream and a throwaway API are healthy"
 
 say "==> the agent works"
 output=$(agent 'git config remote.origin.url && git log --oneline') || fail "the workspace is no clone" "$output"
@@ -123,12 +159,45 @@ grep -q upstream-down <<<"$refused_fetch" || fail "the fetch failed without \`up
 tick "a fetch while the upstream is stopped: $(grep -m 1 upstream-down <<<"$refused_fetch")"
 compose start upstream >"$demo/start" 2>&1
 
+say "==> egress"
+curl() { agent "curl --silent --show-error --max-time 20 --write-out '\n%{http_code} %header{x-bottle-reason}\n' $*"; }
+output=$(curl https://api.example.org/v1/hello) || fail "an allowed call failed" "$output"
+compose logs --no-log-prefix origin >"$demo/origin.log" 2>&1
+grep -qF "$token" "$demo/origin.log" || fail "the token did not come to the origin" "$output"
+if grep -qF "$token" <<<"$output"; then fail "the answer shows the token to the agent" "$output"; fi
+tick "GET /v1/hello: the origin got the token, and the agent's answer doesn't show it"
+# The token goes in by stdin, so that the search itself doesn't bring it in.
+# shellcheck disable=SC2016 # it is the agent's shell that expands it
+look='read -r token; env | grep -cF "$token"; cat /proc/[0-9]*/environ 2>&1 | grep -acF "$token"; grep -rlsF -- "$token" /etc /home /opt /root /run /srv /tmp /usr /var /workspace | wc -l'
+found=$(compose exec -T agent sh -c "$look" <<<"$token" | tr '\n' ' ') || true
+[[ $found == "0 0 0 " ]] || fail "the token is in the agent's container (environment, /proc, files)" "$found"
+tick "the agent doesn't have the token: not in its environment, not in /proc, in no file"
+denied() { # what, reason code, arguments of curl
+    local output
+    output=$(curl "$3") || fail "$1: no answer" "$output"
+    grep -q "403 $2\$" <<<"$output" || fail "$1 was not refused with \`$2\`" "$output"
+    tick "$1: $2"
+}
+denied "a host that no route names" route-missing https://elsewhere.example.org/
+denied "a path that no route names" path-denied https://api.example.org/admin
+denied "the same path in another spelling" path-denied "--path-as-is https://api.example.org/v1/..%2fadmin"
+denied "a method that no route names" method-denied "--data x https://api.example.org/v1/hello"
+manifest "GET, POST" >"$demo/bottle.yaml"
+(cd "$demo" && "$bottle" render >compose.yaml.new)
+cmp -s "$demo/compose.yaml" "$demo/compose.yaml.new" || fail "a change of routes changed compose.yaml"
+rm "$demo/compose.yaml.new"
+deadline=$((SECONDS + 5))
+until curl "--data x https://api.example.org/v1/hello" >"$demo/live" && grep -q '^200' "$demo/live"; do
+    ((SECONDS < deadline)) || fail "the new policy did not come into force" "$(cat "$demo/live")"
+done
+tick "bottle render with POST added: in force, and no container was started anew"
+
 cat <<TXT
 
 The bottle is running. Look around:
   cd .bottle-demo
   docker compose exec agent bash      inside: git log, git push, env
-  docker compose logs git-gate        what the gate decided
+  docker compose logs git-gate egress   what the sidecars decided
   less compose.yaml                   what is reviewed in a pull request
 \`make demo-down\` leaves nothing behind.
 TXT
