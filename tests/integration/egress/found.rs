@@ -130,11 +130,11 @@ fn a_packed_body_of_nothing_delays_nobody() {
     let mut greedy = egress.open(&hostile.authority());
     greedy.say(&format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", hostile.authority()));
     greedy.head();
-    let fastest = (0..5).map(|_| {
+    // Starved, each of them took more than a second. Tried some times, since the machine may do something else.
+    let quick = (0..20).any(|_| {
         let from = std::time::Instant::now();
         client.get(&origin.authority(), "/").ok();
-        from.elapsed()
+        from.elapsed() < Duration::from_millis(250)
     });
-    let fastest = fastest.min().unwrap();
-    assert!(fastest < Duration::from_millis(250), "another request took {fastest:?} at best");
+    assert!(quick, "another request never took less than a quarter of a second");
 }
