@@ -2,10 +2,12 @@
 # Compares bottle with other programs on this machine, side by side in one run, and prints a table of
 # ratios against the goals (docs/benchmarks.md). A missed goal is told and is no failure.
 #
-# usage: bench/run.sh [render|gate]...   (default: both)
+# usage: bench/run.sh [render|gate|egress]...   (default: all)
 #
 # BOTTLE_BENCH_RUNS scales every number of repetitions (default 100, in percent).
 # BOTTLE_BENCH_BINARY measures this program instead of building one.
+# BOTTLE_BENCH_INSIDE is set where the script runs itself in a network of its own.
+# BOTTLE_BENCH_JSON is where the results of egress go as JSON (default target/bench/egress.json).
 set -euo pipefail
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
@@ -78,23 +80,29 @@ build() {
 . bench/render.sh
 # shellcheck source=bench/gate.sh
 . bench/gate.sh
+# shellcheck source=bench/egress.sh
+. bench/egress.sh
 
 main() {
     local parts=("$@") part
-    ((${#parts[@]})) || parts=(render gate)
+    ((${#parts[@]})) || parts=(render gate egress)
     for part in "${parts[@]}"; do
-        [[ $part == render || $part == gate ]] || fail "no such part: \`$part\`; there are render and gate"
+        [[ $part == render || $part == gate || $part == egress ]] ||
+            fail "no such part: \`$part\`; there are render, gate and egress"
     done
     for part in hyperfine python3 git; do
         type -P "$part" >/dev/null || fail "\`$part\` is missing: run scripts/setup.sh all bench"
     done
     build
     for part in "${parts[@]}"; do "bench_$part"; done
-    printf '\n| what | ratio | goal at most | | median times |\n| --- | --- | --- | --- | --- |\n'
-    cat -- "$RESULTS"
+    if [[ -s $RESULTS ]]; then
+        printf '\n| what | ratio | goal at most | | median times |\n| --- | --- | --- | --- | --- |\n'
+        cat -- "$RESULTS"
+    fi
+    [[ ! -s $WORK/egress.md ]] || cat -- "$WORK/egress.md"
     printf '\n'
     machine
-    if grep -q 'missed' "$RESULTS"; then
+    if cat -- "$RESULTS" "$WORK/egress.md" 2>/dev/null | grep -q 'missed'; then
         printf '\nNot every goal was met; docs/benchmarks.md says where the time goes.\n'
     fi
 }

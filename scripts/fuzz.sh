@@ -22,8 +22,7 @@ usage() {
 }
 
 check() {
-    # In the same directory as every other check, so that what bottle depends on is checked once.
-    cargo check --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir target --no-default-features
+    cargo check --quiet --locked --package bottle-fuzz --no-default-features
     echo "fuzz: the targets compile"
 }
 
@@ -31,7 +30,7 @@ run() {
     local seconds=$1 out=target/fuzz failed=0 host target
     shift
     host=$(rustc -vV | sed -n 's/^host: //p')
-    RUSTFLAGS=${instrument[*]} cargo build --quiet --locked --release --manifest-path fuzz/Cargo.toml --target-dir "$out"
+    RUSTFLAGS=${instrument[*]} cargo build --quiet --locked --package bottle-fuzz --profile fuzz --target-dir "$out"
     if (($# == 0)); then
         local files=(fuzz/fuzz_targets/*.rs)
         set -- "${files[@]##*/}"
@@ -44,7 +43,7 @@ run() {
         [[ ! -d fuzz/seeds/$target ]] || dirs+=("fuzz/seeds/$target")
         [[ $target != re* ]] || options+=(-dict=fuzz/http.dict)
         echo "fuzz: $target, $seconds s"
-        if ! "$out/$host/release/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=4096 \
+        if ! "$out/$host/fuzz/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=4096 \
             -artifact_prefix="$artifacts/" -print_final_stats=1 "${options[@]}" "${dirs[@]}" >"$out/$target.log" 2>&1; then
             failed=1
             tail -n 40 "$out/$target.log"
