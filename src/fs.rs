@@ -86,14 +86,14 @@ pub fn read_regular(path: &Path, limit: u64, links: Links) -> Result<Vec<u8>, Er
     wrap("read", path, read())
 }
 
-/// Opens a file to append to it, made readable only for its owner if there is none. A symbolic link is an error.
+/// Opens a file to append to it, made with these permission bits if there is none. A symbolic link is an error.
 #[cfg(unix)]
-pub fn append(path: &Path) -> Result<File, Error> {
+pub fn append(path: &Path, mode: u32) -> Result<File, Error> {
     use std::os::unix::fs::OpenOptionsExt as _;
 
     let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
     let opened =
-        File::options().create(true).read(true).append(true).mode(0o600).custom_flags(flags).open(path);
+        File::options().create(true).read(true).append(true).mode(mode).custom_flags(flags).open(path);
     wrap("open", path, opened)
 }
 
@@ -157,6 +157,11 @@ pub fn canonicalize(path: &Path) -> Result<PathBuf, Error> {
 /// Removes a file.
 pub fn remove_file(path: &Path) -> Result<(), Error> {
     wrap("remove", path, std::fs::remove_file(path))
+}
+
+/// Has a directory's entries on the disk: what was made, renamed or removed in it.
+pub fn sync_directory(path: &Path) -> Result<(), Error> {
+    wrap("write", path, File::open(path).and_then(|directory| directory.sync_all()))
 }
 
 /// Renames a file or directory.

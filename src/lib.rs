@@ -6,6 +6,7 @@
 //! what was rendered for them (the types in [`policy`]) and never the manifest.
 
 pub mod cli;
+mod engine;
 pub mod fs;
 pub mod manifest;
 pub mod plan;

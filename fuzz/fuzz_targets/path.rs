@@ -41,6 +41,8 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| {
         extra_hosts: Default::default(),
         upstream_proxy: None,
         extra_ca: Vec::new(),
+        ask: None,
+        on_refusal: None,
         credentials: Default::default(),
     };
     Rules::new(&policy, &[]).expect("a policy")

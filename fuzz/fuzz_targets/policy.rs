@@ -1,7 +1,8 @@
 //! The policy file: what is read of it, and that nothing is allowed which no route of it names.
 #![no_main]
 
-use bottle::policy::egress::{EgressPolicy, Grant, Route, Scheme};
+use bottle::policy::egress::{EgressPolicy, Route, Scheme};
+use bottle::policy::grant::Grant;
 use bottle::policy::host::Host;
 use bottle::policy::rules::{Request, Rules, Target};
 use libfuzzer_sys::fuzz_target;

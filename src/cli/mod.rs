@@ -1,6 +1,8 @@
 //! The command line: one file a subcommand, each with its arguments and its `run`.
 
+mod audit;
 mod render;
+mod requests;
 mod schema;
 mod sidecar;
 mod source;
@@ -31,7 +33,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Audit(audit::Args),
     Render(render::Args),
+    Requests(requests::Args),
     Schema(schema::Args),
     Sidecar(sidecar::Args),
     Validate(validate::Args),
@@ -48,7 +52,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let result = match cli.command {
+        Command::Audit(args) => audit::run(args),
         Command::Render(args) => render::run(args),
+        Command::Requests(args) => requests::run(args),
         Command::Schema(schema::Args) => schema::run(),
         Command::Sidecar(args) => sidecar::run(args),
         Command::Validate(args) => validate::run(args),

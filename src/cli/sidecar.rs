@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::sidecar::{egress, git_gate, probe};
+use crate::sidecar::{egress, git_gate, probe, supervise};
 
 /// Run a sidecar; the containers' own command
 #[derive(Debug, clap::Args)]
@@ -17,6 +17,7 @@ enum Sidecar {
     Egress(Box<egress::Args>),
     GitGate(Box<git_gate::Args>),
     Probe(probe::Args),
+    Supervise(Box<supervise::Args>),
 }
 
 /// Runs the sidecar until it ends, and gives the exit code.
@@ -25,5 +26,6 @@ pub(super) fn run(args: Args) -> Result<u8> {
         Sidecar::Egress(args) => egress::run(*args),
         Sidecar::GitGate(args) => git_gate::run(*args),
         Sidecar::Probe(args) => probe::run(&args),
+        Sidecar::Supervise(args) => supervise::run(*args),
     }
 }

@@ -119,6 +119,8 @@ pub(super) fn plan(loaded: &Loaded, bottle: &Bottle) -> Option<Egress> {
         extra_hosts: extra_hosts.iter().flat_map(Map::iter).filter_map(address).collect(),
         upstream_proxy: upstream_proxy.as_ref().map(|url| url.value.as_str().to_owned()),
         extra_ca: secret::authorities(loaded, extra_ca.as_ref(), &mut secrets),
+        ask: None,
+        on_refusal: None,
         credentials: IndexMap::new(),
     };
     // Only what a route uses: egress has no other secret of the bottle.

@@ -51,7 +51,7 @@ pub(super) fn plan(loaded: &Loaded, bottle: &Bottle) -> Option<Gate> {
     let none = Map::default();
     let credentials = bottle.credentials.as_ref().unwrap_or(&none);
     let mut gate = Gate {
-        policy: GatePolicy { version: VERSION, repositories: IndexMap::new() },
+        policy: GatePolicy { version: VERSION, ask: None, repositories: IndexMap::new() },
         known_hosts: String::new(),
         extra_hosts: IndexMap::new(),
         secrets: Vec::new(),

@@ -1,13 +1,14 @@
-//! What the renderer tells egress: `policy.yaml`, and what the operator's approvals add to it: grants.
+//! What the renderer tells egress: `policy.yaml`.
 
 use std::net::IpAddr;
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::gate::SecretSource;
 
-/// The version of the format of `policy.yaml` and of a grant that this binary writes and reads.
+/// The version of the format of `policy.yaml` that this binary writes and reads.
 pub const VERSION: u32 = 1;
 
 /// The whole of `policy.yaml`.
@@ -31,6 +32,12 @@ pub struct EgressPolicy {
     /// The credentials that routes name.
     #[serde(default)]
     pub credentials: IndexMap<String, Credential>,
+    /// Where the agent may ask for what was refused, as `http://host:port`; named by refusals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask: Option<String>,
+    /// What happens to a request to a host that no route names, beside its refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_refusal: Option<OnRefusal>,
     /// What is allowed; nothing else is. It stands last: a file that was cut off allows less, never more.
     #[serde(default)]
     pub routes: Vec<Route>,
@@ -89,7 +96,7 @@ pub struct Deny {
 }
 
 /// The scheme of a URL.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheme {
     /// TLS.
@@ -110,6 +117,14 @@ pub enum OnSecret {
     Redact,
     /// The operator decides.
     Ask,
+}
+
+/// What happens to a request to a host that no route names.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub enum OnRefusal {
+    /// It is held for at most so many seconds, while the operator is asked.
+    Ask(u64),
 }
 
 /// A secret: where it comes from and how requests carry it.
@@ -134,19 +149,6 @@ pub enum Inject {
     Bearer,
     /// As the password of `Authorization: Basic` (RFC 7617) with this user name.
     Basic(String),
-}
-
-/// What the operator's approval adds to the policy: one file `NAME.yaml` in the grants directory.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Grant {
-    /// The format's version, [`VERSION`].
-    pub version: u32,
-    /// When it ends, in seconds since the Unix epoch; none means with the bottle.
-    #[serde(default)]
-    pub until: Option<u64>,
-    /// What it allows. A credential must be one of the policy's.
-    pub routes: Vec<Route>,
 }
 
 /// Header fields that no credential can be in: they frame or route the message, or mean one connection only (RFC 9110,

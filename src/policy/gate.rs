@@ -1,6 +1,7 @@
 //! What the renderer tells the git gate: `gate.yaml`.
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The version of the format of `gate.yaml` that this binary writes and reads.
@@ -12,6 +13,9 @@ pub const VERSION: u32 = 1;
 pub struct GatePolicy {
     /// The format's version, [`VERSION`].
     pub version: u32,
+    /// Where the agent may ask for what was refused, as `http://host:port`; named by refusals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask: Option<String>,
     /// The repositories by the name under which the agent sees them.
     pub repositories: IndexMap<String, Repository>,
 }
@@ -121,7 +125,7 @@ pub struct PushRule {
 }
 
 /// What a push may do to one ref.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PushOperation {
     /// Make a ref that the upstream doesn't have.
@@ -132,4 +136,16 @@ pub enum PushOperation {
     Force,
     /// Remove a ref.
     Delete,
+}
+
+impl PushOperation {
+    /// As the manifest writes it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::FastForward => "fast-forward",
+            Self::Force => "force",
+            Self::Delete => "delete",
+        }
+    }
 }

@@ -18,6 +18,20 @@ pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
     )
 }
 
+/// Tells whether all names that match `narrow` match `wide` too. It may say no where that is so, and never yes where it isn't.
+///
+/// The narrow pattern is matched like a name, whose wildcards stand for what they may become: so one that stands for any
+/// number of segments is taken by nothing but another such one.
+pub fn is_within(narrow: &[u8], wide: &[u8]) -> bool {
+    let slash = |byte: &u8| *byte == b'/';
+    run(
+        wide.split(slash),
+        narrow.split(slash),
+        |segment| *segment == b"**",
+        |wide, narrow| *narrow != b"**" && segment(wide, narrow),
+    )
+}
+
 fn segment(pattern: &[u8], name: &[u8]) -> bool {
     run(pattern.iter(), name.iter(), |byte| **byte == b'*', |pattern, name| pattern == name)
 }
@@ -52,7 +66,9 @@ fn run<T>(
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use proptest::prelude::*;
+
+    use super::{is_within, matches};
 
     fn check(pattern: &str, name: &str) -> bool {
         matches(pattern.as_bytes(), name.as_bytes())
@@ -89,5 +105,48 @@ mod tests {
         let pattern = "*a".repeat(2_000) + "b";
         let name = "a".repeat(4_000);
         assert!(!check(&pattern, &name));
+    }
+
+    #[test]
+    fn a_pattern_is_within_one_that_matches_all_that_it_matches() {
+        let within = |narrow: &str, wide: &str| is_within(narrow.as_bytes(), wide.as_bytes());
+        for (narrow, wide) in [
+            ("a/b", "a/b"),
+            ("a/b", "a/*"),
+            ("a/b*", "a/*"),
+            ("a/*", "a/**"),
+            ("a/**", "a/**"),
+            ("a/**", "**"),
+            ("a/b/**/c", "a/**/c"),
+            ("a/x*y", "a/*y"),
+        ] {
+            assert!(within(narrow, wide), "{narrow} in {wide}");
+        }
+        for (narrow, wide) in [
+            ("a/**", "a/*"),
+            ("**", "*"),
+            ("**", "a/**"),
+            ("a/*", "a/b"),
+            ("a/*", "a/b*"),
+            ("a/*y", "a/x*y"),
+            ("ab/**", "a/**"),
+            ("a/**/c", "a/*/c"),
+        ] {
+            assert!(!within(narrow, wide), "{narrow} not in {wide}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_of_a_pattern_is_outside_of_one_that_it_is_within(
+            narrow in "(a|b|\\*|\\*\\*|/){0,6}",
+            wide in "(a|b|\\*|\\*\\*|/){0,6}",
+            name in "[ab/]{0,6}",
+        ) {
+            let [narrow, wide, name] = [&narrow, &wide, &name].map(String::as_bytes);
+            if is_within(narrow, wide) && matches(narrow, name) {
+                prop_assert!(matches(wide, name));
+            }
+        }
     }
 }

@@ -76,6 +76,8 @@ reasons! {
     GateBusy = "gate-busy", true, "try again when other git commands have ended";
     /// No route names the host.
     RouteMissing = "route-missing", false, "add a route for the host under `egress: routes:` in bottle.yaml";
+    /// No route names the host, and the operator has not approved it while the request was held.
+    PendingApproval = "pending-approval", true, "the operator was told of the request and has not approved it yet: send it again later";
     /// A deny rule matches.
     RouteDenied = "route-denied", false, "a rule under `egress: deny:` wins over every route; change it in bottle.yaml";
     /// Routes name the host, and none of them the port or the scheme.

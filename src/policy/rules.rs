@@ -21,7 +21,9 @@ use std::iter::successors;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::egress::{EgressPolicy, Grant, Route, Scheme};
+use super::ask::{Ask, RouteAsk};
+use super::egress::{EgressPolicy, Route, Scheme};
+use super::grant::Grant;
 use super::host::Host;
 use super::path::Readings;
 use super::reason::Reason;
@@ -42,6 +44,8 @@ pub struct Rules {
     below: HashMap<String, HostRules>,
     /// By address.
     addresses: HashMap<IpAddr, HostRules>,
+    /// Where the agent may ask for what was refused.
+    ask: Option<String>,
 }
 
 /// What is asked for.
@@ -77,6 +81,17 @@ pub struct Denied {
     pub rule: Option<String>,
     /// What would allow this very request, in a sentence with the manifest's own notation.
     pub hint: String,
+    /// What the agent could ask for; none where no approval would help, or nobody is there to be asked.
+    pub ask: Option<Box<Asking>>,
+}
+
+/// A request of the agent that an operator could approve.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Asking {
+    /// Where it is sent, as `http://host:port`.
+    pub url: String,
+    /// The request.
+    pub ask: Ask,
 }
 
 /// A policy or grant that can't be made into rules.
@@ -97,13 +112,15 @@ impl Rules {
     /// A value that the manifest's own checks would have refused: a policy file is not trusted to be a rendered one.
     pub fn new(policy: &EgressPolicy, grants: &[Grant]) -> Result<Self, InvalidPolicy> {
         check::policy(policy)?;
-        let mut rules = Self { names: HashMap::new(), below: HashMap::new(), addresses: HashMap::new() };
+        let ask = policy.ask.clone();
+        let mut rules = Self { names: HashMap::new(), below: HashMap::new(), addresses: HashMap::new(), ask };
         for route in &policy.routes {
             rules.allow(route, policy)?;
         }
         for grant in grants {
             check::version("a grant", grant.version)?;
             for route in &grant.routes {
+                check::granted(route, policy)?;
                 rules.allow(route, policy)?;
             }
         }
@@ -147,12 +164,12 @@ impl Rules {
                 }
             }
         }
-        match best {
-            Some((_, allow)) => Ok(Arc::clone(&allow.route)),
-            None => {
-                Err(hint::refused(request, nearest.map(|(stage, allow)| (stage, &*allow.route)), &readings))
-            }
+        if let Some((_, allow)) = best {
+            return Ok(Arc::clone(&allow.route));
         }
+        let nearest = nearest.map(|(stage, allow)| (stage, &*allow.route));
+        let (denied, ask) = hint::refused(request, nearest, &readings);
+        Err(self.with(denied, ask))
     }
 
     /// Judges a connection before its first request: whether any request to this target could be allowed.
@@ -170,7 +187,17 @@ impl Rules {
             allowed |= rules.routes.iter().any(|allow| allow.is_for(target));
             nearest = nearest.or(rules.routes.first());
         }
-        if allowed { Ok(()) } else { Err(hint::refused_target(target, nearest.map(|allow| &*allow.route))) }
+        if allowed {
+            return Ok(());
+        }
+        let (denied, ask) = hint::refused_target(target, nearest.map(|allow| &*allow.route));
+        Err(self.with(denied, ask))
+    }
+
+    /// The refusal with what could be asked for, where somebody is there to be asked.
+    fn with(&self, denied: Denied, ask: Option<RouteAsk>) -> Denied {
+        let ask = self.ask.clone().zip(ask).map(|(url, ask)| Box::new(Asking { url, ask: Ask::Route(ask) }));
+        Denied { ask, ..denied }
     }
 
     fn allow(&mut self, route: &Route, policy: &EgressPolicy) -> Result<(), InvalidPolicy> {

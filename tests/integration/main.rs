@@ -5,6 +5,7 @@ mod egress;
 mod git_gate;
 mod manifest;
 mod render;
+mod supervise;
 mod support;
 
 use std::path::Path;

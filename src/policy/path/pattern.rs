@@ -72,6 +72,13 @@ impl Pattern {
             || forms().any(|form| glob::matches(bare(form).as_bytes(), bare(reading).as_bytes()))
     }
 
+    /// Whether every reading that it matches is matched by `wide`; no where that can't be seen.
+    pub fn is_within(&self, wide: &Self) -> bool {
+        let forms =
+            |pattern: &'_ Self| [Some(pattern.sent.clone()), pattern.decoded.clone()].into_iter().flatten();
+        forms(self).all(|narrow| forms(wide).any(|wide| glob::is_within(narrow.as_bytes(), wide.as_bytes())))
+    }
+
     /// How specific it is: the bytes before its first wildcard, and then whether it has none.
     pub fn specificity(&self) -> (usize, bool) {
         match self.sent.find('*') {

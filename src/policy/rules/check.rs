@@ -1,7 +1,7 @@
 //! What a policy must be, whoever wrote it: the manifest's own checks once more.
 
 use super::super::egress::{
-    Credential, Deny, EgressPolicy, Inject, Route, Scheme, VERSION, may_carry_credential,
+    Credential, Deny, EgressPolicy, Inject, OnRefusal, Route, Scheme, VERSION, may_carry_credential,
 };
 use super::super::gate::SecretSource;
 use super::super::host::{Authority, Host};
@@ -10,6 +10,8 @@ use super::compiled::HostPattern;
 
 /// The method that stands for all of them.
 pub(super) const ANY: &str = "ANY";
+/// The longest time for which a request is held, in seconds.
+const MAX_HELD: u64 = 20;
 
 pub(super) fn invalid(place: &str, problem: impl Into<String>) -> InvalidPolicy {
     InvalidPolicy { place: place.escape_debug().to_string(), problem: problem.into() }
@@ -32,8 +34,18 @@ pub(super) fn policy(policy: &EgressPolicy) -> Result<(), InvalidPolicy> {
         upstream_proxy,
         extra_ca,
         credentials,
+        ask,
+        on_refusal,
     } = policy;
     version("the policy", *format)?;
+    if ask.as_deref().is_some_and(|url| !is_ask(url)) {
+        return Err(invalid("ask", "it is not written as `http://host:port`"));
+    }
+    if let Some(OnRefusal::Ask(seconds)) = on_refusal
+        && !(1..=MAX_HELD).contains(seconds)
+    {
+        return Err(invalid("on_refusal", format!("a request is held for 1 to {MAX_HELD} seconds")));
+    }
     for name in extra_hosts.keys() {
         if !matches!(Host::normalise(name), Ok(Host::Name(_))) {
             return Err(invalid("extra_hosts", format!("`{}` is no name of a host", name.escape_debug())));
@@ -49,6 +61,11 @@ pub(super) fn policy(policy: &EgressPolicy) -> Result<(), InvalidPolicy> {
         return Err(invalid("extra_ca", "a file is not named by its absolute path"));
     }
     credentials.values().try_for_each(credential)
+}
+
+/// Whether it is an address that a refusal may name.
+fn is_ask(url: &str) -> bool {
+    matches!(url.strip_prefix("http://").map(Authority::parse_with_port), Some(Ok(_)))
 }
 
 fn credential(credential: &Credential) -> Result<(), InvalidPolicy> {
@@ -94,6 +111,23 @@ pub(super) fn route(route: &Route, policy: &EgressPolicy) -> Result<HostPattern,
         }
     }
     host(&route.host, place)
+}
+
+/// Checks what only the manifest may open, whoever wrote the grant: addresses of a network of one's own, and credentials
+/// for a host.
+pub(super) fn granted(route: &Route, policy: &EgressPolicy) -> Result<(), InvalidPolicy> {
+    let known = || policy.routes.iter().filter(|known| known.host == route.host);
+    let place = &route.source;
+    if route.private && !known().any(|known| known.private) {
+        return Err(invalid(place, "no route of the manifest has `private: true` for this host"));
+    }
+    if route.credential.is_some() && !known().any(|known| known.credential == route.credential) {
+        return Err(invalid(place, "no route of the manifest uses this credential for this host"));
+    }
+    if route.host.parse::<std::net::IpAddr>().is_ok() && known().next().is_none() {
+        return Err(invalid(place, "no route of the manifest names this address"));
+    }
+    Ok(())
 }
 
 /// Checks a deny rule but its paths, and gives its host.

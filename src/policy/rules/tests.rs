@@ -1,10 +1,12 @@
 //! Requests against policies. A policy is written in the notation of `policy.yaml`, with the manifest's defaults.
 
-use super::super::egress::{Deny, EgressPolicy, Grant, OnSecret, Route, Scheme, VERSION};
+use super::super::egress::{Deny, EgressPolicy, OnSecret, Route, Scheme, VERSION};
+use super::super::grant::Grant;
 use super::super::host::{Authority, Host};
 use super::super::reason::Reason;
 use super::{Denied, Request, Rules, Target};
 
+mod asks;
 mod attacks;
 mod hints;
 mod invalid;
@@ -42,7 +44,7 @@ fn policy(routes: Vec<Route>, deny: Vec<Deny>) -> EgressPolicy {
 }
 
 fn grant(routes: Vec<Route>) -> Grant {
-    Grant { version: VERSION, until: None, routes }
+    Grant { version: VERSION, until: None, routes, push: Vec::new(), findings: Vec::new() }
 }
 
 fn rules(routes: Vec<Route>, deny: Vec<Deny>) -> Rules {

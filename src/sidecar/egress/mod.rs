@@ -23,6 +23,7 @@ mod run;
 mod scrub;
 mod session;
 mod tls;
+mod turns;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -30,6 +31,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use tokio::sync::Semaphore;
+
+use crate::sidecar::listen::Listen;
+use crate::sidecar::report::Reporter;
 
 /// Run the proxy that is the agent's only way out
 #[derive(Debug, clap::Args)]
@@ -58,11 +63,11 @@ struct Serve {
     policy: PathBuf,
     /// The address for the agent
     #[arg(long, value_name = "ADDR")]
-    listen: SocketAddr,
+    listen: Listen,
     /// The address for health, metrics and the effective policy
     #[arg(long, value_name = "ADDR")]
     admin: SocketAddr,
-    /// The directory of the CA's key and the audit log
+    /// The directory of the CA's key, and of the audit log where there is no report directory
     #[arg(long, value_name = "DIR")]
     state: PathBuf,
     /// The directory of the CA's certificate and the trust bundle, which the agent reads
@@ -71,6 +76,9 @@ struct Serve {
     /// The directory of the operator's grants
     #[arg(long, value_name = "DIR")]
     grants: Option<PathBuf>,
+    /// The directory of the audit log and of what is in force, which supervise reads
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// The user to become once the credentials' files are open; only root can
     #[arg(long, value_name = "ID")]
     user: Option<u32>,
@@ -83,7 +91,11 @@ struct Egress {
     authority: tls::Authority,
     upstream: upstream::Upstream,
     audit: Arc<audit::Audit>,
+    /// Tells supervise what is in force, where there is one.
+    reporter: Option<Reporter>,
     metrics: metrics::Metrics,
+    /// The places for requests that are held while the operator is asked.
+    held: Arc<Semaphore>,
     limits: limits::Limits,
 }
 

@@ -1,12 +1,15 @@
 //! A refusal, and the HTTP answer that tells it.
 
+use std::borrow::Cow;
+
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use super::body::{self, Body, BodyError};
+use crate::policy::ask::Ask;
 use crate::policy::reason::Reason;
-use crate::policy::rules::Denied;
+use crate::policy::rules::{Asking, Denied};
 
 /// The header that carries the reason's code.
 const REASON: HeaderName = HeaderName::from_static("x-bottle-reason");
@@ -22,11 +25,13 @@ pub(crate) struct Refusal {
     pub(crate) detail: String,
     /// What would allow or mend it; without it the reason's own hint.
     pub(crate) hint: Option<String>,
+    /// What the agent could ask for.
+    pub(crate) ask: Option<Box<Asking>>,
 }
 
 impl Refusal {
     pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, rule: None, detail: detail.into(), hint: None }
+        Self { reason, rule: None, detail: detail.into(), hint: None, ask: None }
     }
 
     /// The status of the answer: 4xx where the request is the cause, 502 and 504 where what lies beyond it is.
@@ -54,6 +59,13 @@ impl Refusal {
     /// control characters: an answer can't be made to carry a header or a tag.
     pub(crate) fn answer(&self, id: &str, format: Format) -> Response<Body> {
         let hint = self.hint.as_deref().unwrap_or_else(|| self.reason.hint());
+        let hint = match self.ask.as_deref() {
+            Some(Asking { url, ask }) => {
+                Cow::Owned(format!("{hint}; or ask: POST {url}/requests (MCP tool {})", ask.tool()))
+            }
+            None => Cow::Borrowed(hint),
+        };
+        let hint = hint.as_ref();
         let message = self.message(hint);
         let (text, kind) = match format {
             Format::Json => {
@@ -64,8 +76,9 @@ impl Refusal {
                     retry: self.reason.retry_helps(),
                     id,
                     message: &message,
+                    ask: self.ask.as_deref().map(|asking| &asking.ask),
                 };
-                // Six values that are all text or a boolean always have a JSON form.
+                // Values that are text, numbers and booleans always have a JSON form.
                 let mut text = serde_json::to_string(&told).unwrap_or_default();
                 text.push('\n');
                 (text, "application/json")
@@ -109,6 +122,9 @@ struct Told<'a> {
     retry: bool,
     id: &'a str,
     message: &'a str,
+    /// The body of the request that would ask for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ask: Option<&'a Ask>,
 }
 
 impl From<BodyError> for Refusal {
@@ -119,8 +135,8 @@ impl From<BodyError> for Refusal {
 
 impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
-        let Denied { reason, rule, hint } = denied;
-        Self { reason, rule, detail: String::new(), hint: Some(hint) }
+        let Denied { reason, rule, hint, ask } = denied;
+        Self { reason, rule, detail: String::new(), hint: Some(hint), ask }
     }
 }
 
@@ -136,6 +152,10 @@ pub(crate) enum Format {
 impl Format {
     /// What the client prefers (RFC 9110, section 12.5.1): text only where it is wanted more than JSON.
     pub(crate) fn preferred(headers: &HeaderMap) -> Self {
+        // What most programs say, on the way of every request.
+        if headers.get_all(ACCEPT).iter().all(|value| value == "*/*") {
+            return Self::Json;
+        }
         let quality = |media| quality(headers, media);
         let text = quality("text/plain").max(quality("text/html"));
         if text > quality("application/json") { Self::Text } else { Self::Json }
@@ -205,6 +225,7 @@ mod tests {
             rule: Some("bottle.yaml:7".into()),
             detail: String::new(),
             hint: Some("allow `/\"}<script>\r\n`".into()),
+            ask: None,
         };
         let (parts, text) = told(&refusal, Format::Json).await;
         assert_eq!(parts.status, 403);

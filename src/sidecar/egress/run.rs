@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::audit::{Audit, Event};
 use super::credential::become_user;
@@ -23,7 +23,10 @@ use super::upstream::Upstream;
 use super::{Egress, Serve, admin, session};
 use crate::cli::EXIT_OK;
 use crate::fs;
+use crate::sidecar::audit::Readers;
+use crate::sidecar::listen::Listen;
 use crate::sidecar::log;
+use crate::sidecar::report::{Report, Reporter};
 
 /// How many connections may wait to be accepted; the kernel's own limit may be lower.
 const BACKLOG: u32 = 4096;
@@ -35,7 +38,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// Runs the proxy until a signal ends it.
 pub(super) fn run(args: Serve, limits: Limits) -> Result<u8> {
     raise_file_limit();
-    let (listen, admin) = (args.listen, args.admin);
+    let (listen, admin) = (args.listen.clone(), args.admin);
     let egress = Arc::new(open(args, limits)?);
     let log = Flushed(Arc::clone(&egress.audit));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -51,7 +54,7 @@ pub(super) fn run(args: Serve, limits: Limits) -> Result<u8> {
 
 /// Reads and opens everything but the addresses.
 fn open(args: Serve, limits: Limits) -> Result<Egress> {
-    let Serve { policy, listen: _, admin: _, state, trust, grants, user } = args;
+    let Serve { policy, listen: _, admin: _, state, trust, grants, report, user } = args;
     if let Some(user) = user {
         // Before there is another thread: a user is a thread's.
         become_user(user, &Live::open(&policy, None)?.now().policy)?;
@@ -66,8 +69,15 @@ fn open(args: Serve, limits: Limits) -> Result<Egress> {
     fs::create_dir_all(&trust)?;
     let authority = Authority::open(&state, &trust, &roots)?;
     let upstream = Upstream::new(&roots, &limits)?;
-    let audit = Arc::new(Audit::open(&state)?);
-    Ok(Egress { live, authority, upstream, audit, metrics: Metrics::default(), limits })
+    let reporter = report.as_deref().map(|directory| Reporter::start("egress", directory)).transpose()?;
+    let audit = Arc::new(match &report {
+        Some(report) => Audit::open(report, Readers::All)?,
+        None => Audit::open(&state, Readers::Owner)?,
+    });
+    let (metrics, held) = (Metrics::default(), Arc::new(Semaphore::new(session::MOST_HELD)));
+    let egress = Egress { live, authority, upstream, audit, reporter, metrics, held, limits };
+    tell(&egress);
+    Ok(egress)
 }
 
 /// Writes what is left of the audit log, however the process ends.
@@ -87,8 +97,9 @@ fn raise_file_limit() {
 }
 
 /// Serves until a signal comes and the drain is over, and tells whether every connection came to its own end.
-async fn serve(listen: SocketAddr, admin: SocketAddr, egress: Arc<Egress>) -> Result<bool> {
+async fn serve(listen: Listen, admin: SocketAddr, egress: Arc<Egress>) -> Result<bool> {
     let mut signals = Signals::new()?;
+    let listen = listen.address().await?;
     let (listener, admin_listener) = (bind(listen)?, bind(admin)?);
     let (listen, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
     egress.upstream.avoid(vec![listen, admin]);
@@ -129,6 +140,14 @@ fn bind(address: SocketAddr) -> Result<TcpListener> {
     listen().with_context(|| format!("could not listen on {address}"))
 }
 
+/// Tells supervise what is in force.
+fn tell(egress: &Egress) {
+    let Some(reporter) = &egress.reporter else { return };
+    let snapshot = egress.live.now();
+    let grants = snapshot.grants.iter().map(|(name, _)| name.clone()).collect();
+    reporter.tell(Report { generation: snapshot.generation, grants, problem: egress.live.problem() });
+}
+
 /// Acts on each change of the policy and its files.
 async fn follow(egress: Arc<Egress>) {
     let (mut snapshots, mut problems) = (egress.live.subscribe(), egress.live.problems());
@@ -150,6 +169,7 @@ async fn follow(egress: Arc<Egress>) {
                 return;
             }
         }
+        tell(&egress);
         let problem = egress.live.problem();
         let generation = egress.live.now().generation;
         egress.audit.event(Event::Policy { generation, problem: problem.as_deref() });

@@ -4,19 +4,21 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::Decision;
 use super::message::Failure;
 use crate::policy::reason::Reason;
 
 /// The longest question or answer.
-pub(crate) const MAX_LINE: u64 = 16 << 10;
+pub(crate) const MAX_LINE: u64 = 64 << 10;
 
 /// What a hook asks for.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub(crate) enum Demand {
+pub(super) enum Demand {
     /// Something for the log.
     Note {
         /// The connection's number.
@@ -31,6 +33,15 @@ pub(crate) enum Demand {
         /// The repository's name.
         repository: String,
     },
+    /// The time by which grants end.
+    Now,
+    /// A push is decided: for the audit log.
+    Decision {
+        /// The connection's number.
+        connection: u64,
+        /// What was decided.
+        decision: Box<Decision>,
+    },
 }
 
 /// The listener's answer: granted, or a reason code and a text.
@@ -39,6 +50,8 @@ pub(crate) enum Demand {
 pub(crate) enum Reply {
     /// It is granted.
     Granted,
+    /// The time since the epoch, in milliseconds.
+    Now(u64),
     /// It is not.
     Refused {
         /// The reason's code.
@@ -63,7 +76,25 @@ pub(crate) fn socket(run: &Path) -> PathBuf {
 }
 
 /// Asks the listener and waits for its answer, which it gives within its own limits.
-pub(crate) fn ask(run: &Path, demand: &Demand) -> Result<(), Failure> {
+pub(super) fn ask(run: &Path, demand: &Demand) -> Result<(), Failure> {
+    match exchange(run, demand)? {
+        Reply::Granted => Ok(()),
+        Reply::Now(_) => Err(Failure::inside("the listener answered another question")),
+        Reply::Refused { reason, text } => {
+            Err(Failure { reason: Reason::from_str(&reason).unwrap_or(Reason::GateFailed), text })
+        }
+    }
+}
+
+/// Asks the listener for the time by which grants end. This process is too young to know that the clock was set back.
+pub(super) fn now(run: &Path) -> Result<Duration, Failure> {
+    match exchange(run, &Demand::Now)? {
+        Reply::Now(millis) => Ok(Duration::from_millis(millis)),
+        _ => Err(Failure::inside("the listener does not tell the time")),
+    }
+}
+
+fn exchange(run: &Path, demand: &Demand) -> Result<Reply, Failure> {
     let inside = |what: &str, error: &dyn std::fmt::Display| Failure::inside(format!("{what}: {error}"));
     let stream =
         UnixStream::connect(socket(run)).map_err(|error| inside("the listener can't be asked", &error))?;
@@ -76,12 +107,5 @@ pub(crate) fn ask(run: &Path, demand: &Demand) -> Result<(), Failure> {
         .take(MAX_LINE)
         .read_line(&mut answer)
         .map_err(|error| inside("the listener did not answer", &error))?;
-    match serde_json::from_str(&answer)
-        .map_err(|error| inside("the listener's answer was not understood", &error))?
-    {
-        Reply::Granted => Ok(()),
-        Reply::Refused { reason, text } => {
-            Err(Failure { reason: Reason::from_str(&reason).unwrap_or(Reason::GateFailed), text })
-        }
-    }
+    serde_json::from_str(&answer).map_err(|error| inside("the listener's answer was not understood", &error))
 }

@@ -2,8 +2,8 @@
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
-use super::message;
 pub(crate) use crate::sidecar::log::line;
+use crate::sidecar::text;
 
 /// The longest line of a child that is logged as a whole.
 const MAX_LINE: usize = 4096;
@@ -18,7 +18,7 @@ pub(crate) async fn copy(part: String, from: impl AsyncRead + Unpin) {
             Ok(0) => return,
             Ok(_) => {
                 buffer.truncate(MAX_LINE);
-                let text = message::neutral(&buffer);
+                let text = text::neutral(&buffer);
                 if !text.is_empty() {
                     line(&part, &text);
                 }

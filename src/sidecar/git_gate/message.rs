@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::policy::reason::Reason;
+use crate::sidecar::text::neutral;
 
 /// The longest text of a failure; a longer one loses its end.
 const MAX_TEXT: usize = 1200;
@@ -76,20 +77,6 @@ pub(crate) fn essence(text: &[u8]) -> String {
         }
     }
     lines.join(" | ")
-}
-
-/// Makes text harmless for a terminal: control characters and those that change the reading direction become `?`.
-pub(crate) fn neutral(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    text.trim_end_matches(['\n', '\r'])
-        .chars()
-        .map(|c| match c {
-            '\t' | '\n' | '\r' => ' ',
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => '?',
-            c if c.is_control() => '?',
-            c => c,
-        })
-        .collect()
 }
 
 fn shorten(text: String) -> String {
@@ -175,14 +162,8 @@ fn classify(stderr: &[u8]) -> Reason {
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure, essence, neutral};
+    use super::{Failure, essence};
     use crate::policy::reason::Reason;
-
-    #[test]
-    fn terminal_escapes_and_direction_changes_become_harmless() {
-        assert_eq!(neutral(b"a\x1b[31mb\x07\tc\x9b\n"), "a?[31mb? c\u{fffd}");
-        assert_eq!(neutral("x\u{202e}y".as_bytes()), "x?y");
-    }
 
     #[test]
     fn a_failure_is_always_one_line() {

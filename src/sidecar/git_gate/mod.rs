@@ -9,12 +9,14 @@ pub mod git;
 pub mod judge;
 pub mod scan;
 
+mod audit;
 mod bridge;
 mod broker;
 mod check;
 mod config;
 mod control;
 mod credential;
+mod grants;
 mod hook;
 mod lifeline;
 mod log;

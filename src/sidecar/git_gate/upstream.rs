@@ -20,6 +20,8 @@ pub(crate) const GRANTED: &str = "BOTTLE_GRANTED";
 pub(crate) const GITLEAKS: &str = "BOTTLE_GITLEAKS";
 /// Names the scanner's rules to the hooks.
 pub(crate) const GITLEAKS_CONFIG: &str = "BOTTLE_GITLEAKS_CONFIG";
+/// Names the directory of the operator's grants to the hooks; not set where there is none.
+pub(crate) const GRANTS: &str = "BOTTLE_GATE_GRANTS";
 /// Tells the hooks the limits, as two numbers of seconds.
 pub(crate) const LIMITS: &str = "BOTTLE_GATE_LIMITS";
 
@@ -57,6 +59,8 @@ pub(crate) struct Surroundings {
     pub(crate) gitleaks: PathBuf,
     /// The scanner's rules.
     pub(crate) gitleaks_config: PathBuf,
+    /// The directory of the operator's grants.
+    pub(crate) grants: Option<PathBuf>,
     /// The limits for an operation on an upstream.
     pub(crate) limits: super::process::Limits,
 }
@@ -69,7 +73,8 @@ impl Surroundings {
         path.push(std::env::var_os("PATH").unwrap_or_default());
         let gate = self.run.join("gate");
         let (total, stall) = (self.limits.total.as_secs(), self.limits.stall.as_secs());
-        vec![
+        let grants = self.grants.as_ref().map(|directory| (GRANTS, directory.clone().into()));
+        let mut environment = vec![
             ("PATH", path),
             ("LC_ALL", "C".into()),
             ("HOME", gate.clone().into()),
@@ -83,7 +88,9 @@ impl Surroundings {
             (GITLEAKS, self.gitleaks.clone().into()),
             (GITLEAKS_CONFIG, self.gitleaks_config.clone().into()),
             (LIMITS, format!("{total} {stall}").into()),
-        ]
+        ];
+        environment.extend(grants);
+        environment
     }
 
     /// The text of the git configuration for every child of the listener.

@@ -6,10 +6,12 @@ use crate::support::{Bottle, Place, each, snapshots};
 
 #[test]
 fn every_command_explains_itself() {
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 10] = [
         &["--help"],
         &["-h"],
         &["render", "--help"],
+        &["requests", "--help"],
+        &["requests", "approve", "--help"],
         &["schema", "--help"],
         &["validate", "--help"],
         &["sidecar", "--help"],

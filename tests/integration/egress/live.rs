@@ -4,10 +4,12 @@ use http_body_util::BodyExt as _;
 use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bottle::policy::egress::{EgressPolicy, Grant, Route, VERSION};
+use bottle::policy::egress::{EgressPolicy, Inject, Route, VERSION};
+use bottle::policy::grant::Grant;
 
 use super::support::{
-    Client, Egress, Http2, Node, Origin, Setup, deny, echo, eventually, paths, runtime, write_policy,
+    Client, Egress, Http2, Node, Origin, Setup, deny, echo, elsewhere, eventually, paths, runtime,
+    write_policy,
 };
 
 fn world() -> (Origin, Egress) {
@@ -21,6 +23,10 @@ fn put(egress: &Egress, change: impl FnOnce(&mut EgressPolicy)) {
     let mut policy = egress.policy.clone();
     change(&mut policy);
     write_policy(egress.root.path(), &serde_yaml::to_string(&policy).unwrap());
+}
+
+fn of(until: Option<u64>, routes: Vec<Route>) -> Grant {
+    Grant { version: VERSION, until, routes, push: Vec::new(), findings: Vec::new() }
 }
 
 fn grant(egress: &Egress, name: &str, grant: &Grant) {
@@ -254,7 +260,7 @@ fn a_grant_adds_a_route_and_its_removal_takes_it_away() {
     let other = Origin::https(echo);
     let route = Route { source: "grant:hello".to_owned(), ..other.route() };
     egress.get(&other.url("/")).refused("port-denied");
-    grant(&egress, "hello", &Grant { version: VERSION, until: None, routes: vec![route] });
+    grant(&egress, "hello", &of(None, vec![route]));
     eventually("the grant is in force", || egress.get(&other.url("/")).status == 200);
     let policy = egress.admin("/policy").ok().text();
     assert!(policy.contains("grant:hello"), "{policy}");
@@ -265,10 +271,10 @@ fn a_grant_adds_a_route_and_its_removal_takes_it_away() {
 #[test]
 fn a_grant_ends_with_its_time_and_what_runs_on_it_is_cut() {
     let node = Node::start();
-    let egress = Setup::new().host("node.test.example", "127.0.0.1").start();
+    let egress = Setup::new().route(elsewhere(node.route())).start();
     let until = in_seconds(3);
     let route = Route { source: "grant:short".to_owned(), ..node.route() };
-    grant(&egress, "short", &Grant { version: VERSION, until: Some(until), routes: vec![route] });
+    grant(&egress, "short", &of(Some(until), vec![route]));
     eventually("the grant is in force", || egress.get(&node.url("/echo")).status == 200);
     let mut client = egress.open(&node.authority());
     client.say(&format!("GET /events HTTP/1.1\r\nHost: {}\r\n\r\n", node.authority()));
@@ -276,26 +282,25 @@ fn a_grant_ends_with_its_time_and_what_runs_on_it_is_cut() {
     client.end();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     assert!(now >= Duration::from_secs(until), "it was cut before its time");
-    egress.get(&node.url("/echo")).refused("route-missing");
+    egress.get(&node.url("/echo")).refused("path-denied");
 }
 
 #[test]
 fn a_grant_that_has_ended_before_the_start_is_none() {
     let origin = Origin::https(echo);
-    let setup = Setup::new().host("origin.test.example", "127.0.0.1");
-    let old = Grant { version: VERSION, until: Some(in_seconds(0) - 10), routes: vec![origin.route()] };
+    let setup = Setup::new().route(elsewhere(origin.route()));
+    let old = of(Some(in_seconds(0) - 10), vec![origin.route()]);
     fs::write(setup.root.path().join("grants/old.yaml"), serde_yaml::to_string(&old).unwrap()).unwrap();
     let egress = setup.start();
-    egress.get(&origin.url("/")).refused("route-missing");
+    egress.get(&origin.url("/")).refused("path-denied");
 }
 
 #[test]
 fn a_deny_beats_a_grant() {
     let origin = Origin::https(echo);
-    let egress =
-        Setup::new().host("origin.test.example", "127.0.0.1").deny(deny("origin.test.example")).start();
+    let egress = Setup::new().route(elsewhere(origin.route())).deny(deny("origin.test.example")).start();
     let before = egress.generation();
-    grant(&egress, "all", &Grant { version: VERSION, until: None, routes: vec![origin.route()] });
+    grant(&egress, "all", &of(None, vec![origin.route()]));
     eventually("the grant is in force", || egress.generation() > before);
     egress.get(&origin.url("/")).refused("route-denied");
     origin.untouched();
@@ -305,7 +310,7 @@ fn a_deny_beats_a_grant() {
 fn a_bad_grant_is_told_and_the_others_stay_in_force() {
     let (origin, egress) = world();
     let other = Origin::https(echo);
-    grant(&egress, "good", &Grant { version: VERSION, until: None, routes: vec![other.route()] });
+    grant(&egress, "good", &of(None, vec![other.route()]));
     eventually("the grant is in force", || egress.get(&other.url("/")).status == 200);
     fs::write(egress.path("grants/bad.yaml"), "version: 1\nroutes: nonsense\n").unwrap();
     eventually("the health is red", || egress.admin("/healthz").status == 503);
@@ -319,21 +324,43 @@ fn a_grant_can_not_bring_a_credential_that_the_policy_has_not() {
     let (_origin, egress) = world();
     let other = Origin::https(echo);
     let route = Route { credential: Some("ghost".to_owned()), ..other.route() };
-    grant(&egress, "ghost", &Grant { version: VERSION, until: None, routes: vec![route] });
+    grant(&egress, "ghost", &of(None, vec![route]));
     eventually("the health is red", || egress.admin("/healthz").status == 503);
     assert_ne!(egress.get(&other.url("/")).status, 200);
+}
+
+#[test]
+fn a_grant_opens_no_private_address_and_takes_no_credential_where_the_manifest_does_not() {
+    let (known, other) = (Origin::https(echo), Origin::https(echo));
+    let setup = Setup::new()
+        .route(Route { credential: Some("key".to_owned()), ..known.route() })
+        .secret("key", Inject::Bearer, "secret-of-the-known-host")
+        .host("other.test.example", "127.0.0.1");
+    let egress = setup.start();
+    let route = |route: Route| Route { host: "other.test.example".to_owned(), ..route };
+    let private = route(other.route());
+    let credential = Route { private: false, credential: Some("key".to_owned()), ..private.clone() };
+    let address = Route { host: "127.0.0.1".to_owned(), private: false, ..other.route() };
+    for (number, route) in [private, credential, address].into_iter().enumerate() {
+        let name = format!("bad-{number}");
+        grant(&egress, &name, &of(None, vec![route]));
+        eventually("the health is red", || egress.admin("/healthz").text().contains(&name));
+    }
+    let port = other.authority().rsplit(':').next().unwrap().to_owned();
+    egress.get(&format!("https://other.test.example:{port}/")).refused("route-missing");
+    other.untouched();
 }
 
 #[test]
 fn what_is_no_grant_file_is_left_alone() {
     let (origin, egress) = world();
     let other = Origin::https(echo);
-    let text = serde_yaml::to_string(&Grant { version: VERSION, until: None, routes: vec![other.route()] });
+    let text = serde_yaml::to_string(&of(None, vec![other.route()]));
     for name in [".hidden.yaml", "half.yaml.tmp", "note.txt"] {
         fs::write(egress.path("grants").join(name), text.as_ref().unwrap()).unwrap();
     }
     let before = egress.generation();
-    grant(&egress, "real", &Grant { version: VERSION, until: None, routes: Vec::new() });
+    grant(&egress, "real", &of(None, Vec::new()));
     // Looked at after the others were there; so they had their chance.
     eventually("the grant is in force", || egress.generation() > before);
     egress.get(&other.url("/")).refused("port-denied");

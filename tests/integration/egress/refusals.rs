@@ -130,3 +130,38 @@ fn what_retry_says_fits_the_cause() {
     let body = egress.request("POST", &origin.url("/"), &[], b"x").refused("method-denied").json();
     assert_eq!(body["retry"], false);
 }
+
+#[test]
+fn where_supervise_is_a_refusal_names_the_request_to_make() {
+    let origin = Origin::https(echo);
+    let mut setup = Setup::new().route(origin.route()).deny(super::support::deny("denied.example.net"));
+    setup.policy.ask = Some("http://supervise:7331".to_owned());
+    let egress = setup.start();
+    let body = egress
+        .request("POST", "https://api.example.net/v1/jobs?key=x", &[], b"")
+        .refused("route-missing")
+        .json();
+    let expected = serde_json::json!({
+        "route": { "host": "api.example.net", "methods": ["POST"], "paths": ["/v1/jobs"] }
+    });
+    assert_eq!(body["ask"], expected, "{body}");
+    let hint = body["hint"].as_str().unwrap();
+    assert!(
+        hint.ends_with("; or ask: POST http://supervise:7331/requests (MCP tool request_route)"),
+        "{hint}"
+    );
+    assert!(body["message"].as_str().unwrap().contains("or ask: POST"), "{body}");
+    let plain = egress.request("GET", "https://api.example.net/", &["Accept: text/plain"], b"").text();
+    assert!(plain.contains("or ask: POST http://supervise:7331/requests"), "{plain}");
+    let denied =
+        egress.request("GET", "https://denied.example.net/", &[], b"").refused("route-denied").json();
+    assert!(denied.get("ask").is_none() && !denied["hint"].as_str().unwrap().contains("ask"), "{denied}");
+}
+
+#[test]
+fn without_supervise_no_refusal_names_a_request() {
+    let (_origin, egress) = world();
+    let body = refuse(&egress, &[]).json();
+    let members: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(members, ["code", "rule", "hint", "retry", "id", "message"]);
+}

@@ -1,6 +1,7 @@
 //! Upstreams that stall, reset, lie, or say too much.
 
 use std::io::Write as _;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use bottle::policy::egress::Route;
@@ -103,15 +104,22 @@ fn more_bytes_than_announced_are_not_the_next_answer() {
 
 #[test]
 fn an_answer_that_nobody_asked_for_is_not_the_next_requests() {
-    let origin = Origin::https(|_, conn| {
+    let (answered, first_is_over) = mpsc::channel();
+    let (poisoned, poison_is_there) = mpsc::channel();
+    let first_is_over = Mutex::new(first_is_over);
+    let origin = Origin::https(move |_, conn| {
         conn.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
-        // A little later, when the connection is in the pool.
-        std::thread::sleep(Duration::from_millis(30));
-        conn.say("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npoisoned")
+        // When the answer is with the client, the connection is in the pool.
+        let _ = first_is_over.lock().unwrap().recv();
+        conn.say("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npoisoned")?;
+        let _ = poisoned.send(());
+        Ok(())
     });
     let egress = Setup::new().route(origin.route()).start();
     egress.get(&origin.url("/")).ok();
-    std::thread::sleep(Duration::from_millis(60));
+    answered.send(()).unwrap();
+    poison_is_there.recv().unwrap();
+    drop(answered);
     assert_eq!(egress.get(&origin.url("/")).ok().text(), "ok");
 }
 

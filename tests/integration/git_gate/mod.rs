@@ -11,6 +11,7 @@
 
 mod attacks;
 mod fetching;
+mod grants;
 mod https;
 mod keys;
 mod pushing;

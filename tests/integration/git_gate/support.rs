@@ -149,7 +149,8 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Starts the gate and waits until it listens; without a port it has ended, and the log says why.
+    /// Starts the gate and waits until it listens; without a port it has ended, and the log says why. `ROOT` in an
+    /// argument is the world's directory.
     pub(super) fn start(root: &Path, args: &[&str]) -> Self {
         let program = Path::new(env!("CARGO_BIN_EXE_bottle")).parent().unwrap().to_owned();
         let scanner = tool("gitleaks").parent().unwrap().to_owned();
@@ -174,6 +175,7 @@ impl Gate {
                 command.arg(default);
             }
         }
+        let args = args.iter().map(|arg| arg.replace("ROOT", &root.display().to_string()));
         command.args(args).env_clear().env("PATH", path).env("BOTTLE_TEST_PASSWORD", "correct horse");
         command.env("BOTTLE_GATE_ETC", &etc).env("BOTTLE_GATE_STATE", root.join("state"));
         command.env("BOTTLE_GATE_RUN", root.join("run"));
@@ -282,6 +284,12 @@ impl World {
         self.gate = Gate::start(self.root.path(), &[]);
     }
 
+    /// The same with other arguments.
+    pub(super) fn restart_with(&mut self, args: &[&str]) {
+        self.gate.kill();
+        self.gate = Gate::start(self.root.path(), args);
+    }
+
     /// Clones through the gate.
     pub(super) fn clone_to(&self, name: &str) -> PathBuf {
         git(self.root.path(), &["clone", "--quiet", &self.gate.url("app"), name]).success();
@@ -334,5 +342,9 @@ fn policy(root: &Path, port: u16) -> GatePolicy {
         protect: vec!["bottle.yaml".to_owned()],
         max_pack_bytes: 50 << 20,
     };
-    GatePolicy { version: VERSION, repositories: [("app".to_owned(), repository)].into_iter().collect() }
+    GatePolicy {
+        version: VERSION,
+        ask: None,
+        repositories: [("app".to_owned(), repository)].into_iter().collect(),
+    }
 }

@@ -118,6 +118,8 @@ fn the_policy_has_every_rule_with_its_line_and_its_defaults_written_out() {
         extra_hosts: [("api.example.org".to_owned(), IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7)))].into(),
         upstream_proxy: Some("http://proxy.example:80".to_owned()),
         extra_ca: texts(&["/etc/bottle/ca/0.pem", "/etc/bottle/ca/1.pem"]),
+        ask: None,
+        on_refusal: None,
         credentials: [("c".to_owned(), credential)].into(),
     };
     assert_eq!(policy, expected);

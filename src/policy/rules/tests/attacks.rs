@@ -223,7 +223,8 @@ fn a_deny_rule_beats_routes_and_grants() {
     let address = deny("d:5", "203.0.113.7");
     let wide = Route { methods: strings("ANY"), ports: vec![443, 8443], ..route("f:1", "*.example.org") };
     let exact = Route { methods: strings("ANY"), ..route("f:2", "api.example.org") };
-    let policy = policy(vec![wide, exact], vec![host, path, method, port, address]);
+    let policy =
+        policy(vec![wide, exact, route("f:3", "203.0.113.7")], vec![host, path, method, port, address]);
     let granted = grant(vec![
         route("g:1", "a.tunnel.example"),
         route("g:2", "203.0.113.7"),

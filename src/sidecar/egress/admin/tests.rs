@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::fs;
 use crate::policy::reason::Reason;
+use crate::sidecar::audit::Readers;
 use crate::sidecar::egress::audit::Audit;
 use crate::sidecar::egress::limits::Limits;
 use crate::sidecar::egress::live::Live;
@@ -58,9 +59,17 @@ impl World {
         let authority = Authority::open(&state, &trust, &roots).unwrap();
         let limits = Line::parse_from(["egress"]).limits;
         let upstream = Upstream::new(&roots, &limits).unwrap();
-        let audit = Arc::new(Audit::open(&state).unwrap());
-        let egress =
-            Arc::new(Egress { live, authority, upstream, audit, metrics: Metrics::default(), limits });
+        let audit = Arc::new(Audit::open(&state, Readers::Owner).unwrap());
+        let egress = Arc::new(Egress {
+            live,
+            authority,
+            upstream,
+            audit,
+            reporter: None,
+            held: Arc::new(tokio::sync::Semaphore::new(1)),
+            metrics: Metrics::default(),
+            limits,
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(admin::serve(listener, Arc::clone(&egress)));

@@ -1,10 +1,5 @@
-//! The audit log: one JSON object a line for each decision, on stdout and in a file of the state directory. The format is
-//! documented in `docs/src/audit.md`.
-
-mod file;
-mod json;
-mod queue;
-mod time;
+//! The audit log: one JSON object a line for each decision, on stdout and in a file of the report directory, or of the
+//! state directory where there is none. The format is documented in `docs/src/audit.md`.
 
 #[cfg(test)]
 mod tests;
@@ -24,12 +19,8 @@ use http::StatusCode;
 use super::refusal::Refusal;
 use crate::policy::egress::Scheme;
 use crate::policy::reason::Reason;
-use file::Rotated;
-use json::Line;
-use queue::{Queue, Target};
+use crate::sidecar::audit::{self, FILE, Line, Queue, Readers, Rotated, Target};
 
-/// The file in the state directory.
-const FILE: &str = "audit.jsonl";
 /// The most bytes of the buffer that is kept from line to line.
 const KEPT: usize = 16 << 10;
 
@@ -91,6 +82,8 @@ pub(crate) enum Event<'a> {
         /// What is wrong.
         problem: Option<&'a str>,
     },
+    /// A request is held while the operator is asked. Its own line follows when it has ended.
+    Held(&'a Record),
     /// A task ended in a panic.
     Panic {
         /// Where in the program.
@@ -126,13 +119,13 @@ pub(crate) struct Health {
 }
 
 impl Audit {
-    /// Opens the log in the state directory and starts the threads that write it.
+    /// Opens the log in the directory and starts the threads that write it.
     ///
     /// # Errors
     ///
     /// The directory can't be written.
-    pub(crate) fn open(state: &Path) -> anyhow::Result<Self> {
-        let file = Rotated::open(state.join(FILE), file::MAX_BYTES)?;
+    pub(crate) fn open(directory: &Path, readers: Readers) -> anyhow::Result<Self> {
+        let file = Rotated::open(directory.join(FILE), readers, audit::MAX_BYTES)?;
         // Not through std's buffer: it would hold lines that this side takes for written.
         let stdout = io::stdout().as_fd().try_clone_to_owned().context("could not use stdout")?;
         Ok(Self::start(Pipe(stdout.into()), file)?)
@@ -167,6 +160,13 @@ impl Audit {
                 .end(),
             Event::Policy { generation, problem } => {
                 Line::new(out, "policy").plain("generation", generation).maybe("problem", problem).end();
+            }
+            Event::Held(record) => {
+                let mut line = Line::new(out, "held");
+                line.text("id", &record.id).plain("generation", record.generation);
+                line.text("scheme", scheme(record.scheme)).text("host", &record.host);
+                line.plain("port", record.port).maybe("method", Some(&record.method));
+                line.maybe("path", Some(&record.path)).end();
             }
             Event::Panic { place } => Line::new(out, "panic").text("place", place).end(),
             Event::Shutdown { graceful } => Line::new(out, "shutdown").plain("graceful", graceful).end(),
@@ -242,7 +242,7 @@ fn request(record: Record, out: &mut Vec<u8>) {
     line.text("id", &id).plain("generation", generation).text("decision", decision(reason));
     line.maybe("reason", reason.map(Reason::code)).maybe("rule", rule.as_deref());
     line.maybe("detail", detail.as_deref());
-    line.text("scheme", if scheme == Scheme::Https { "https" } else { "http" });
+    line.text("scheme", self::scheme(scheme));
     line.text("host", &host).plain("port", port);
     line.maybe("method", Some(&method)).maybe("path", Some(&path)).maybe("http", Some(version));
     if let Some(status) = status {
@@ -257,6 +257,13 @@ fn request(record: Record, out: &mut Vec<u8>) {
         line.plain("head_us", head);
     }
     line.plain("total_us", total).end();
+}
+
+fn scheme(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Https => "https",
+        Scheme::Http => "http",
+    }
 }
 
 /// `deny` where the request was the cause, `fail` where it was allowed and something behind egress kept it from its

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::file::{self, Rotated};
-use super::queue::{self, Target};
 use super::{Audit, Event, Record};
 use crate::policy::egress::Scheme;
 use crate::policy::reason::Reason;
+use crate::sidecar::audit::{self, Readers, Rotated, Target};
 
 /// How long something may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -71,7 +70,7 @@ fn eventually(mut condition: impl FnMut() -> bool) {
 
 /// Enough records to fill a queue more than once.
 fn flood(audit: &Audit) -> u64 {
-    let many = 3 * queue::MAX_BYTES / 200;
+    let many = 3 * audit::MAX_QUEUE / 200;
     for _ in 0..many {
         audit.record(record("flood"));
     }
@@ -192,7 +191,7 @@ fn a_reader_of_stdout_that_stopped_reading_stops_neither_the_file_nor_the_proxy(
 #[test]
 fn a_full_disk_is_told_and_stops_nothing() {
     let (stdout, seen) = tap();
-    let full = Rotated::open(Path::new("/dev/full").to_owned(), file::MAX_BYTES).unwrap();
+    let full = Rotated::open(Path::new("/dev/full").to_owned(), Readers::Owner, audit::MAX_BYTES).unwrap();
     let audit = Audit::start(stdout, full).unwrap();
     audit.record(record("1"));
     assert_eq!(next(&seen)["id"], "1");
@@ -237,7 +236,8 @@ fn what_was_recorded_is_written_at_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("audit.jsonl");
     let (stdout, _seen) = tap();
-    let audit = Audit::start(stdout, Rotated::open(path.clone(), file::MAX_BYTES).unwrap()).unwrap();
+    let audit =
+        Audit::start(stdout, Rotated::open(path.clone(), Readers::Owner, audit::MAX_BYTES).unwrap()).unwrap();
     for number in 0..100 {
         audit.record(record(&number.to_string()));
     }
@@ -262,6 +262,6 @@ fn the_log_is_readable_only_for_its_owner() {
 
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("audit.jsonl");
-    Rotated::open(path.clone(), file::MAX_BYTES).unwrap();
+    Rotated::open(path.clone(), Readers::Owner, audit::MAX_BYTES).unwrap();
     assert_eq!(crate::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }

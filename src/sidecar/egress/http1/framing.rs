@@ -12,6 +12,11 @@ const MAX_EXTENSION: usize = 256;
 /// The most digits of a chunk's size: what fits in 64 bits.
 const MAX_SIZE_DIGITS: usize = 16;
 
+/// What is smaller is put together with what comes after it: copying it costs less than passing it on alone.
+const SMALL: usize = 512;
+/// How much is put together.
+const TOGETHER: usize = 16 << 10;
+
 /// Finds the end of a body while it arrives.
 #[derive(Debug)]
 pub struct Decoder {
@@ -19,6 +24,8 @@ pub struct Decoder {
     limits: HeadLimits,
     /// Whether extensions and forbidden trailers are dropped; refused otherwise.
     lenient: bool,
+    /// What comes after the pieces that were put together.
+    next: Option<Result<Decoded, Malformed>>,
 }
 
 #[derive(Debug)]
@@ -61,7 +68,7 @@ impl Decoder {
             Framing::Chunked => State::Size,
             Framing::Close => State::Close,
         };
-        Self { state, limits, lenient: false }
+        Self { state, limits, lenient: false, next: None }
     }
 
     /// Begins the body of a response: chunk extensions and trailers that can't be trailers are dropped.
@@ -69,66 +76,110 @@ impl Decoder {
         Self { lenient: true, ..Self::new(framing, limits) }
     }
 
-    /// Takes the next piece from the start of the buffer.
+    /// Takes the next piece from the start of the buffer. Small chunks that are there together make one piece: whoever
+    /// sends chunks of one byte must not make everybody behind this work a thousand times for what one read brought.
     ///
     /// # Errors
     ///
     /// [`Malformed`] framing.
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Decoded, Malformed> {
-        loop {
-            match &mut self.state {
-                State::Done => return Ok(Decoded::End),
-                State::Close => return Ok(take(u64::MAX, buffer).map_or(Decoded::Partial, Decoded::Data)),
-                State::Length(missing) => {
-                    let Some(piece) = take(*missing, buffer) else { return Ok(Decoded::Partial) };
-                    *missing -= piece.len() as u64;
-                    if *missing == 0 {
-                        self.state = State::Done;
-                    }
-                    return Ok(Decoded::Data(piece));
+        if let Some(next) = self.next.take() {
+            return next;
+        }
+        let first = loop {
+            match self.step(buffer)? {
+                None => {}
+                Some(Decoded::Data(piece)) if piece.len() < SMALL && !buffer.is_empty() => break piece,
+                Some(other) => return Ok(other),
+            }
+        };
+        // A piece that is alone is given as it is.
+        let mut together: Option<BytesMut> = None;
+        while together.as_ref().map_or(0, BytesMut::len) < TOGETHER {
+            // Copied from where it is: to share the memory of a few bytes costs more than to copy them.
+            if let State::Chunk(missing) = self.state
+                && let Some(length) = usize::try_from(missing).ok().filter(|length| *length < SMALL)
+                && let Some(piece) = buffer.get(..length)
+            {
+                together.get_or_insert_with(|| BytesMut::from(first.as_ref())).extend_from_slice(piece);
+                buffer.advance(length);
+                self.state = State::ChunkEnd;
+                continue;
+            }
+            match self.step(buffer) {
+                Ok(None) => {}
+                Ok(Some(Decoded::Partial)) => break,
+                Ok(Some(next)) => {
+                    self.next = Some(Ok(next));
+                    break;
                 }
-                State::Chunk(missing) => {
-                    let Some(piece) = take(*missing, buffer) else { return Ok(Decoded::Partial) };
-                    *missing -= piece.len() as u64;
-                    if *missing == 0 {
-                        self.state = State::ChunkEnd;
-                    }
-                    return Ok(Decoded::Data(piece));
-                }
-                State::ChunkEnd => {
-                    match buffer.as_ref() {
-                        [] | [b'\r'] => return Ok(Decoded::Partial),
-                        [b'\r', b'\n', ..] => buffer.advance(2),
-                        _ => {
-                            return Err(Malformed::Ambiguous("a chunk that doesn't end where its size says"));
-                        }
-                    }
-                    self.state = State::Size;
-                }
-                State::Size => {
-                    let Some((size, length)) = chunk_size(buffer, self.lenient)? else {
-                        return Ok(Decoded::Partial);
-                    };
-                    buffer.advance(length);
-                    self.state =
-                        if size == 0 { State::Trailers(Progress::default()) } else { State::Chunk(size) };
-                }
-                State::Trailers(progress) => {
-                    let Some(trailers) = trailers(progress, buffer, self.limits, self.lenient)? else {
-                        return Ok(Decoded::Partial);
-                    };
-                    self.state = State::Done;
-                    if !trailers.is_empty() {
-                        return Ok(Decoded::Trailers(trailers));
-                    }
+                Err(malformed) => {
+                    self.next = Some(Err(malformed));
+                    break;
                 }
             }
         }
+        Ok(Decoded::Data(together.map_or(first, BytesMut::freeze)))
+    }
+
+    /// Goes on by one state; with what that gave, if it gave anything.
+    fn step(&mut self, buffer: &mut BytesMut) -> Result<Option<Decoded>, Malformed> {
+        let given = match &mut self.state {
+            State::Done => Decoded::End,
+            State::Close => take(u64::MAX, buffer).map_or(Decoded::Partial, Decoded::Data),
+            State::Length(missing) => {
+                let Some(piece) = take(*missing, buffer) else { return Ok(Some(Decoded::Partial)) };
+                *missing -= piece.len() as u64;
+                if *missing == 0 {
+                    self.state = State::Done;
+                }
+                Decoded::Data(piece)
+            }
+            State::Chunk(missing) => {
+                let Some(piece) = take(*missing, buffer) else { return Ok(Some(Decoded::Partial)) };
+                *missing -= piece.len() as u64;
+                if *missing == 0 {
+                    self.state = State::ChunkEnd;
+                }
+                Decoded::Data(piece)
+            }
+            State::ChunkEnd => {
+                match buffer.as_ref() {
+                    [] | [b'\r'] => return Ok(Some(Decoded::Partial)),
+                    [b'\r', b'\n', ..] => buffer.advance(2),
+                    _ => {
+                        return Err(Malformed::Ambiguous("a chunk that doesn't end where its size says"));
+                    }
+                }
+                self.state = State::Size;
+                return Ok(None);
+            }
+            State::Size => {
+                let Some((size, length)) = chunk_size(buffer, self.lenient)? else {
+                    return Ok(Some(Decoded::Partial));
+                };
+                buffer.advance(length);
+                self.state =
+                    if size == 0 { State::Trailers(Progress::default()) } else { State::Chunk(size) };
+                return Ok(None);
+            }
+            State::Trailers(progress) => {
+                let Some(trailers) = trailers(progress, buffer, self.limits, self.lenient)? else {
+                    return Ok(Some(Decoded::Partial));
+                };
+                self.state = State::Done;
+                if trailers.is_empty() {
+                    return Ok(None);
+                }
+                Decoded::Trailers(trailers)
+            }
+        };
+        Ok(Some(given))
     }
 
     /// Says that the connection ended: whether the body may end there.
     pub fn at_close(&self) -> bool {
-        matches!(self.state, State::Close | State::Done)
+        self.next.is_none() && matches!(self.state, State::Close | State::Done)
     }
 }
 

@@ -3,9 +3,7 @@
 //! There is one way to learn of a change, [`reader::Reader::look`], and two reasons to take it: a notice of the kernel,
 //! and the clock. A thread of its own waits and looks, so that a large policy delays no request.
 
-mod clock;
 mod files;
-mod notices;
 mod reader;
 mod state;
 
@@ -23,19 +21,17 @@ use anyhow::bail;
 use tokio::sync::watch;
 
 use super::credential::Credentials;
-use crate::policy::egress::{EgressPolicy, Grant};
+use crate::policy::egress::EgressPolicy;
 use crate::policy::rules::Rules;
+use crate::sidecar::grants::Grants;
+use crate::sidecar::notices::Notices;
 use files::Source;
-use notices::Notices;
 use reader::{Cause, Look, Reader};
 
 /// How often the files are looked at although no notice came.
 const PERIOD: Duration = Duration::from_secs(1);
 /// The same where the kernel gives no notices at all.
 const PERIOD_WITHOUT_NOTICES: Duration = Duration::from_millis(40);
-
-/// Grants by name, in the order of their names.
-pub(crate) type Grants = Vec<(String, Grant)>;
 
 /// One state of the policy. Each request is judged by one, from its first byte to its last.
 #[derive(Debug)]
@@ -91,7 +87,8 @@ impl Live {
     /// The thread can't be started.
     pub(crate) fn watch(&self) -> io::Result<()> {
         let shared = Arc::downgrade(&self.shared);
-        let notices = Notices::open(&self.shared.source).ok();
+        let Source { policy, grants } = &self.shared.source;
+        let notices = Notices::open(Some(policy), grants.as_deref()).ok();
         thread::Builder::new().name("policy".to_owned()).spawn(move || watch_files(&shared, notices))?;
         Ok(())
     }

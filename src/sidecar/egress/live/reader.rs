@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::clock::Clock;
+use super::Snapshot;
 use super::files::{Files, Meaning, Source};
 use super::state::State;
-use super::{Grants, Snapshot};
+use crate::sidecar::clock::Clock;
+use crate::sidecar::grants;
 
 /// How soon a change that nothing announced is looked at again.
 const SETTLES_WITHIN: Duration = Duration::from_millis(20);
@@ -96,7 +97,7 @@ impl Reader {
         let Some((files, meaning)) = seen.or(before) else {
             return (None, None);
         };
-        let (grants, next_end) = in_force(&meaning, now);
+        let (grants, next_end) = grants::unended(&meaning.grants, now);
         let unended: Vec<_> = grants.iter().map(|(name, _)| name.clone()).collect();
         let mut swap = None;
         if changed || unended != self.unended {
@@ -114,13 +115,4 @@ impl Reader {
         self.seen = Some((files, meaning));
         (swap, next_end)
     }
-}
-
-/// The grants that have not ended, and when the next of them will.
-fn in_force(meaning: &Meaning, now: Duration) -> (Grants, Option<Duration>) {
-    let end = |until: Option<u64>| until.map(Duration::from_secs);
-    let unended = meaning.grants.iter().filter(|(_, grant)| end(grant.until).is_none_or(|end| now < end));
-    let grants: Grants = unended.cloned().collect();
-    let next = grants.iter().filter_map(|(_, grant)| end(grant.until)).min();
-    (grants, next)
 }

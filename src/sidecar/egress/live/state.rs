@@ -5,14 +5,13 @@
 
 use std::sync::Arc;
 
+use super::Snapshot;
 use super::files::{Meaning, Source};
-use super::{Grants, Snapshot};
-use crate::policy::egress::{EgressPolicy, Grant};
+use crate::policy::egress::EgressPolicy;
+use crate::policy::grant::Grant;
 use crate::policy::rules::Rules;
 use crate::sidecar::egress::credential::Credentials;
-
-/// The most problems that are told at a time.
-const MAX_PROBLEMS: usize = 8;
+use crate::sidecar::grants::{self, Grants};
 
 /// A state of the policy in the making.
 pub(super) struct State {
@@ -58,10 +57,7 @@ impl State {
 
     /// What is wrong, in one text.
     pub(super) fn problem(&self) -> Option<String> {
-        let told: Vec<&str> = self.problems.iter().take(MAX_PROBLEMS).map(String::as_str).collect();
-        let more = self.problems.len() - told.len();
-        let rest = if more == 0 { String::new() } else { format!("; and {more} more") };
-        (!told.is_empty()).then(|| told.join("; ") + &rest)
+        grants::told(&self.problems)
     }
 
     /// The snapshot, if it differs from what is in force.

@@ -329,9 +329,11 @@ fn a_grant_that_says_what_can_not_be_is_not_applied_and_the_others_are() {
     // The other way round: the policy loses what a grant needs.
     let credential =
         "credentials:\n  ghost: { source: \"bottle.yaml:9\", secret: !env GHOST, inject: bearer }\n";
-    bottle.write(&(policy(&["a.example.org"]) + credential));
+    let known = policy(&["a.example.org", "b.example.org"])
+        .replace("b.example.org", "b.example.org, credential: ghost");
+    bottle.write(&(known + credential));
     looks.problem();
-    assert_eq!(looks.hosts(), ["a.example.org", "b.example.org", "b.example.org"]);
+    assert_eq!(looks.hosts(), ["a.example.org", "b.example.org", "b.example.org", "b.example.org"]);
     bottle.write(&policy(&["a.example.org"]));
     looks.problem();
     assert_eq!(looks.hosts(), ["a.example.org", "b.example.org"]);

@@ -18,6 +18,7 @@ use super::coding::Coding;
 use super::share::Share;
 use crate::policy::reason::Reason;
 use crate::sidecar::egress::body::{Body, BodyError};
+use crate::sidecar::egress::turns::Turns;
 
 /// The most bytes that are unpacked at once.
 const PIECE: usize = 16 << 10;
@@ -38,7 +39,8 @@ pub(super) struct Unpacked {
 
 impl Unpacked {
     pub(super) fn new(coding: Coding, body: Body) -> Self {
-        let source = Source { body, piece: Bytes::new(), any: false, trailers: None, futile: 0, turn: None };
+        let source =
+            Source { body, piece: Bytes::new(), any: false, trailers: None, futile: Turns::new(FUTILE) };
         let decoder: Box<dyn Decoder> = match coding {
             Coding::Gzip => {
                 let mut decoder = GzipDecoder::new(source);
@@ -101,7 +103,7 @@ impl http_body::Body for Unpacked {
         if length == 0 {
             return this.poll_end(context);
         }
-        this.decoder.source().futile = 0;
+        this.decoder.source().futile.begin();
         if !this.share.grow(length) {
             this.ended = true;
             return Poll::Ready(Some(Err(failed("too many large packed bodies at a time"))));
@@ -164,19 +166,13 @@ struct Source {
     any: bool,
     trailers: Option<HeaderMap>,
     /// What was taken since something came out or others had their turn.
-    futile: usize,
-    /// The others' turn. Not a mere wake: the runtime looks at its sockets first.
-    turn: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    futile: Turns,
 }
 
 impl AsyncBufRead for Source {
     fn poll_fill_buf(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
-        if this.futile > FUTILE {
-            let turn = this.turn.get_or_insert_with(|| Box::pin(tokio::task::yield_now()));
-            ready!(turn.as_mut().poll(context));
-            (this.turn, this.futile) = (None, 0);
-        }
+        ready!(this.futile.poll(context));
         while this.piece.is_empty() && this.trailers.is_none() {
             match ready!(Pin::new(&mut this.body).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
@@ -195,7 +191,7 @@ impl AsyncBufRead for Source {
 
     fn consume(self: Pin<&mut Self>, amount: usize) {
         let this = self.get_mut();
-        this.futile += amount;
+        this.futile.step(amount);
         this.piece.advance(amount.min(this.piece.len()));
     }
 }

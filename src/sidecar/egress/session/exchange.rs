@@ -5,17 +5,17 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
-use super::ids;
 use super::target::Target;
 use super::upload::Progress;
 use crate::policy::egress::Route;
 use crate::policy::reason::Reason;
 use crate::policy::rules::Request;
 use crate::sidecar::egress::Egress;
-use crate::sidecar::egress::audit::Record;
+use crate::sidecar::egress::audit::{Event, Record};
 use crate::sidecar::egress::body::BodyError;
 use crate::sidecar::egress::live::Snapshot;
 use crate::sidecar::egress::refusal::Refusal;
+use crate::sidecar::ids;
 
 /// A request under way. It is recorded when it is dropped, so that each is recorded once, however it ends.
 pub(super) struct Exchange {
@@ -94,6 +94,17 @@ impl Exchange {
         Ok(route)
     }
 
+    /// Says that it waits for an approval, and how it is refused without one.
+    pub(super) fn hold(&mut self, refusal: &Refusal) {
+        self.refused(refusal);
+        self.egress.audit.event(Event::Held(&self.record));
+    }
+
+    /// Says that it was approved while it waited.
+    pub(super) fn release(&mut self) {
+        (self.record.reason, self.record.detail) = (None, None);
+    }
+
     /// Judges it as if it had another method.
     pub(super) fn judge_as(&mut self, snapshot: &Snapshot, method: &str) -> Result<(), Refusal> {
         let own = std::mem::replace(&mut self.record.method, method.to_owned());
@@ -121,7 +132,7 @@ impl Exchange {
             Err(refusal) => refusal,
         };
         let detail = format!("the policy changed and refuses it now: {}", refusal.reason.code());
-        let refusal = Refusal { reason: Reason::PolicyChanged, detail, ..refusal };
+        let refusal = Refusal { reason: Reason::PolicyChanged, detail, ask: None, ..refusal };
         self.refused(&refusal);
         Err(refusal)
     }

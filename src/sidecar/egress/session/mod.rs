@@ -11,7 +11,7 @@ mod deadline;
 mod exchange;
 mod h1;
 mod h2;
-mod ids;
+mod held;
 mod intercept;
 mod request;
 mod signal;
@@ -29,6 +29,8 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
+
+pub(crate) use self::held::MOST as MOST_HELD;
 
 use self::h1::{Scope, Session};
 use self::intercept::Inside;

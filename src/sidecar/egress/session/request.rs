@@ -9,6 +9,7 @@ use http::header::{ACCEPT_ENCODING, ALT_SVC, EXPECT, HOST};
 use http::{HeaderMap, HeaderValue, Response};
 
 use super::exchange::Exchange;
+use super::held::Held;
 use super::signal::Signal;
 use super::target;
 use super::tracked::Tracked;
@@ -53,9 +54,19 @@ pub(super) fn answer(
     asked: Asked,
 ) -> impl Future<Output = Response<Tracked>> {
     let format = Format::preferred(&asked.head.headers);
-    // Before the future begins, so that it holds only what sending needs.
-    let prepared = Prepared::new(&mut exchange, &signal, asked, false);
+    // Before the future begins, so that it holds only what sending needs, or waiting.
+    let prepared = match Held::begin(&mut exchange, &signal) {
+        None => Judgement::Made(Prepared::new(&mut exchange, &signal, asked, false)),
+        Some(held) => Judgement::Waits(Box::new((held, asked))),
+    };
     async move {
+        let prepared = match prepared {
+            Judgement::Made(prepared) => prepared,
+            Judgement::Waits(waiting) => {
+                let (held, asked) = *waiting;
+                Box::pin(Prepared::later(held, &mut exchange, &mut signal, asked, false)).await
+            }
+        };
         let answer = match prepared {
             Ok(prepared) => prepared.send(&mut exchange, &mut signal).await,
             Err(refusal) => Err(refusal),
@@ -78,7 +89,11 @@ pub(super) async fn open(
     asked: Asked,
 ) -> Result<Opened, Response<Tracked>> {
     let format = Format::preferred(&asked.head.headers);
-    let answer = match Prepared::new(&mut exchange, &signal, asked, true) {
+    let prepared = match Held::begin(&mut exchange, &signal) {
+        None => Prepared::new(&mut exchange, &signal, asked, true),
+        Some(held) => Box::pin(Prepared::later(held, &mut exchange, &mut signal, asked, true)).await,
+    };
+    let answer = match prepared {
         Ok(prepared) => prepared.send(&mut exchange, &mut signal).await,
         Err(refusal) => Err(refusal),
     };
@@ -90,6 +105,16 @@ pub(super) async fn open(
         Ok((Answer::Response(response), _)) => Err(Tracked::answer(exchange, signal, response)),
         Err(refusal) => Err(Tracked::refusal(exchange, signal, &refusal, format)),
     }
+}
+
+/// How a request was judged.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is nearly every one, and an allocation costs more than the room"
+)]
+enum Judgement {
+    Made(Result<Prepared, Refusal>),
+    Waits(Box<(Held, Asked)>),
 }
 
 /// A request that was allowed.
@@ -162,6 +187,18 @@ impl Prepared {
             websocket,
         };
         Ok(Self { egress, outgoing, injected, upload: progress })
+    }
+
+    /// The same for a request that is held, once it is allowed.
+    async fn later(
+        held: Held,
+        exchange: &mut Exchange,
+        signal: &mut Signal,
+        asked: Asked,
+        websocket: bool,
+    ) -> Result<Self, Refusal> {
+        held.wait(exchange, signal).await?;
+        Self::new(exchange, signal, asked, websocket)
     }
 
     /// Sends it and waits for the head of its answer, or until the policy refuses it.

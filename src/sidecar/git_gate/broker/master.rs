@@ -15,8 +15,9 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, oneshot};
 
-use super::super::{log, message};
+use super::super::log;
 use crate::policy::gate::{SshKey, SshUpstream};
+use crate::sidecar::text;
 
 /// How long the upstream may take to let us in; `ConnectTimeout` ends most attempts earlier.
 const LOGIN_LIMIT: Duration = Duration::from_secs(15);
@@ -251,7 +252,7 @@ async fn listen(part: String, from: Receiver, complaint: Arc<std::sync::Mutex<Ve
     let mut reader = BufReader::new(from);
     let mut line = Vec::new();
     while let Ok(1..) = reader.read_until(b'\n', &mut line).await {
-        log::line(&part, &message::neutral(&line));
+        log::line(&part, &text::neutral(&line));
         let mut kept = complaint.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() + line.len() <= MAX_COMPLAINT {
             kept.extend_from_slice(&line);

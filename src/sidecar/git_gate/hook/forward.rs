@@ -11,13 +11,14 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::super::judge::Accepted;
-use super::super::message::{self, Failure};
+use super::super::message::Failure;
 use super::super::process::{self, Group, Limits, RunError};
 use super::super::ssh;
 use super::super::upstream::{self, LIMITS};
 use super::pre_receive::say;
 use crate::policy::gate::Repository;
 use crate::policy::reason::Reason;
+use crate::sidecar::text;
 
 /// Forwards the refs, and tells the agent what the upstream says about it.
 pub(super) fn forward(
@@ -127,7 +128,7 @@ fn rejected(name: &str, report: &[u8]) -> Option<Failure> {
         }
         said.push(format!("{target} {summary}"));
     }
-    Some(Failure::new(reason?, format!("{name}: {}", message::neutral(said.join("; ").as_bytes()))))
+    Some(Failure::new(reason?, format!("{name}: {}", text::neutral(said.join("; ").as_bytes()))))
 }
 
 #[cfg(test)]

@@ -4,18 +4,22 @@
 //! the whole push is judged: an object that was sent and then dropped has left the house all the same.
 
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::super::audit::{Decision, MOST};
 use super::super::control::{self, Demand};
-use super::super::judge::{self, RefUpdate};
-use super::super::message::{Failure, neutral};
+use super::super::judge::{self, Granted, RefUpdate, Verdict};
+use super::super::message::Failure;
 use super::super::scan::{Gitleaks, RemoteScanner};
 use super::super::serve::SCAN_LIMIT;
-use super::super::upstream::{GITLEAKS, GITLEAKS_CONFIG};
-use super::super::{config, ssh};
+use super::super::upstream::{GITLEAKS, GITLEAKS_CONFIG, GRANTS};
+use super::super::{config, grants, ssh};
 use super::forward;
 use crate::cli::{EXIT_FAILURE, EXIT_OK};
+use crate::policy::ask::{Ask, PushAsk};
+use crate::policy::gate::{GatePolicy, PushOperation};
 use crate::policy::reason::Reason;
+use crate::sidecar::text::neutral;
 
 /// Judge a push and forward it
 #[derive(Debug, clap::Args)]
@@ -28,14 +32,31 @@ pub(super) struct Args {
     repository: String,
 }
 
+/// The longest text that goes into the audit log.
+const MAX_TEXT: usize = 200;
 /// The longest list of ref updates: some 50,000 refs.
 const MAX_UPDATES: u64 = 8 << 20;
 
 /// Runs the hook; the exit code decides whether git moves the mirror's refs.
 pub(super) fn run(args: &Args) -> u8 {
-    match push(args) {
-        Ok(true) => EXIT_OK,
-        Ok(false) => EXIT_FAILURE,
+    let mut decision = Decision::default();
+    let outcome = push(args, &mut decision);
+    if let Err(failure) = &outcome {
+        decision.reason = Some(failure.reason.code().to_owned());
+        decision.detail = Some(failure.text.clone());
+    }
+    // Before the agent is told, who may then ask for what was refused. The push is what it is without it.
+    if let Err(failure) = tell(decision) {
+        say(&format!("bottle: note: the push is not in the audit log: {}", failure.text));
+    }
+    match outcome {
+        Ok(None) => EXIT_OK,
+        Ok(Some(lines)) => {
+            for line in &lines {
+                say(line);
+            }
+            EXIT_FAILURE
+        }
         Err(failure) => {
             say(&failure.to_string());
             say(&format!("bottle: hint: {}", failure.reason.hint()));
@@ -52,7 +73,13 @@ pub(super) fn say(text: &str) {
     drop(writeln!(std::io::stderr(), "{mark}{text}"));
 }
 
-fn push(args: &Args) -> Result<bool, Failure> {
+fn tell(decision: Decision) -> Result<(), Failure> {
+    let (run, connection) = (super::run_directory()?, super::connection()?);
+    control::ask(&run, &Demand::Decision { connection, decision: Box::new(decision) })
+}
+
+/// Judges and forwards the push, and gives the lines of a refusal.
+fn push(args: &Args, decision: &mut Decision) -> Result<Option<Vec<String>>, Failure> {
     let policy = config::load(&args.policy).map_err(Failure::inside)?;
     let unknown = || Failure::new(Reason::RepositoryUnknown, format!("no repository `{}`", args.repository));
     let repository = policy.repositories.get(&args.repository).ok_or_else(unknown)?;
@@ -78,24 +105,85 @@ fn push(args: &Args) -> Result<bool, Failure> {
             time_limit: SCAN_LIMIT,
         },
     };
-    let verdict = judge::judge(&args.repository, repository, &git_dir, &updates, &scanner)
+    let granted = granted(&run, &policy, &args.repository)?;
+    let verdict = judge::judge(&args.repository, repository, &granted, &git_dir, &updates, &scanner)
         .map_err(|error| Failure::new(Reason::ScanFailed, error.to_string()))?;
+    record(&verdict, decision);
     for note in &verdict.notes {
         // Stderr is the agent's; the operator reads the listener's log.
         control::ask(&run, &Demand::Note { connection: super::connection()?, text: note.clone() })?;
     }
     if !verdict.passes() {
-        for line in judge::format(&verdict) {
-            say(&line);
-        }
-        say("bottle: nothing was sent to the upstream");
-        return Ok(false);
+        let mut lines = judge::format(&verdict, policy.ask.as_deref());
+        lines.push("bottle: nothing was sent to the upstream".to_owned());
+        return Ok(Some(lines));
     }
     if verdict.accepted.len() != updates.len() {
         return Err(Failure::inside("a ref update was neither accepted nor refused"));
     }
     forward::forward(&args.repository, repository, &git_dir, &verdict.accepted)?;
-    Ok(true)
+    let mut by: Vec<&str> = verdict.accepted.iter().map(|accepted| accepted.rule.as_str()).collect();
+    by.extend(verdict.allowed.iter().filter_map(|id| granted.findings.get(id)).map(String::as_str));
+    by.retain(|rule| rule.starts_with("grant "));
+    by.sort_unstable();
+    by.dedup();
+    if !by.is_empty() {
+        say(&format!("bottle: note: allowed by {}", by.join(", ")));
+    }
+    Ok(None)
+}
+
+/// What the grants add for the repository: read anew for each push, so that one that was taken back counts no more.
+fn granted(run: &Path, policy: &GatePolicy, repository: &str) -> Result<Granted, Failure> {
+    let Some(directory) = std::env::var_os(GRANTS).map(PathBuf::from) else {
+        return Ok(Granted::default());
+    };
+    let look = grants::look(&directory, policy, control::now(run)?);
+    Ok(grants::granted(&look.grants, repository))
+}
+
+/// Puts the verdict into the line of the audit log.
+fn record(verdict: &Verdict, decision: &mut Decision) {
+    let failed = verdict.refusals.iter().find(|refusal| refusal.reason == Reason::ScanFailed);
+    // What was not scanned may be named after a secret.
+    if let Some(first) = failed.or(verdict.refusals.first()) {
+        let more = verdict.refusals.len() - 1;
+        let rest = if more == 0 { String::new() } else { format!("; and {more} more") };
+        decision.reason = Some(first.reason.code().to_owned());
+        decision.detail = Some(format!("{}: {}{rest}", short(&first.subject), short(&first.detail)));
+        decision.rules = several(verdict.refusals.iter().filter_map(|refusal| refusal.rule.as_deref()));
+    } else {
+        decision.rules = several(verdict.accepted.iter().map(|accepted| accepted.rule.as_str()));
+    }
+    let refused = verdict.refusals.iter().filter_map(|refusal| match &refusal.ask {
+        Some(Ask::Push(PushAsk { operations, .. })) => Some(operations),
+        _ => None,
+    });
+    let operations = verdict.accepted.iter().map(|accepted| accepted.operation);
+    let operations = operations.chain(refused.flatten().copied());
+    decision.operations = several(operations.map(PushOperation::text));
+    decision.refs = several(verdict.names.iter().map(String::as_str));
+    decision.findings = several(verdict.findings.iter().map(String::as_str));
+    decision.allowed = several(verdict.allowed.iter().map(String::as_str));
+}
+
+/// The first of several texts, each once.
+fn several<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for text in texts.map(short) {
+        if all.len() < MOST && !all.contains(&text) {
+            all.push(text);
+        }
+    }
+    all
+}
+
+/// A text with an end: all of them together must go through one line of the listener's socket.
+fn short(text: &str) -> String {
+    match text.get(..text.floor_char_boundary(MAX_TEXT)) {
+        Some(kept) if kept.len() < text.len() => format!("{kept}…"),
+        _ => text.to_owned(),
+    }
 }
 
 fn path(variable: &'static str) -> Result<PathBuf, Failure> {

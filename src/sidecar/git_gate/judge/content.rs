@@ -46,8 +46,8 @@ pub(super) struct Content {
     pub(super) refusals: Vec<Refusal>,
     /// Commits that change protected paths.
     pub(super) touched: Vec<Touched>,
-    /// New files that hold keys by their name alone: the commit and the path.
-    pub(super) key_files: Vec<(ObjectId, Vec<u8>)>,
+    /// New files that hold keys by their name alone: the commit, the path and the file's own id.
+    pub(super) key_files: Vec<(ObjectId, Vec<u8>, ObjectId)>,
 }
 
 /// Where it all comes from.
@@ -95,7 +95,7 @@ impl Content {
 
     fn refuse(&mut self, reason: Reason, header: Header, what: &str) {
         let subject = format!("{} {}", header.kind.word(), header.id.short());
-        self.refusals.push(Refusal { reason, subject, detail: what.into(), rule: None });
+        self.refusals.push(Refusal { reason, subject, detail: what.into(), rule: None, ask: None });
     }
 
     fn object(
@@ -157,7 +157,7 @@ impl Content {
                 if let Some((parse::Kind::File, id)) = change.new {
                     let fresh = source.is_new.contains(&id) && is_key_file(&change.path);
                     if fresh && seen.insert((id, change.path.clone())) {
-                        self.key_files.push((pair.commit, change.path.clone()));
+                        self.key_files.push((pair.commit, change.path.clone(), id));
                     }
                 }
             }

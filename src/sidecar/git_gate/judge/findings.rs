@@ -5,9 +5,14 @@
 //! not among the new objects, so that the mirror's branches and tags reach it). The old versions go through the same scanner. Nothing
 //! can leave that way that has not left before: what is dropped is in the upstream's own history. Findings in messages,
 //! tags and names are never dropped.
+//!
+//! A finding has an id, by which the operator can let it pass: a hash of the repository, the rule and the secret. So the
+//! same secret has the same id wherever it stands, and another one, or the same one in another repository, never has it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
+
+use sha2::{Digest as _, Sha256};
 
 use super::content::{Content, Piece, Source, pairs};
 use super::diff::Diff;
@@ -15,10 +20,13 @@ use super::id::ObjectId;
 use super::objects::{Objects, Type};
 use super::parse::Kind;
 use super::show::{printable, redact};
-use super::{JudgeError, RefUpdate, Refusal};
+use super::{JudgeError, RefUpdate, Refusal, Verdict};
+use crate::policy::ask::{Ask, ExceptionAsk, PushAsk};
 use crate::policy::reason::Reason;
 use crate::sidecar::git_gate::scan::{RawFinding, Scanner};
 
+/// The rule of key stores that are found by their name.
+const KEY_FILE: &str = "bottle-pkcs12-file";
 /// The most findings that are told; the others are counted.
 const MOST_TOLD: usize = 50;
 /// A commit that adds and removes more paths than this at once is not searched for files that moved.
@@ -91,18 +99,50 @@ impl Origins {
     }
 }
 
+/// What is judged.
+pub(super) struct Judged<'a> {
+    /// The repository's name.
+    pub(super) name: &'a str,
+    /// The findings that may pass, by id, and what lets them.
+    pub(super) allowed: &'a BTreeMap<String, String>,
+    pub(super) updates: &'a [RefUpdate],
+    pub(super) findings: &'a [RawFinding],
+}
+
+/// One finding, ready to be told.
+struct Told {
+    /// The commit that brings it.
+    commit: Option<ObjectId>,
+    /// Where it is, which may hold a secret as yet.
+    detail: String,
+    id: String,
+}
+
+/// The id of a finding. What is hashed is told apart by its length, so that no two findings have the same text.
+pub(super) fn finding_id(repository: &str, rule: &str, secret: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    let parts = [b"bottle finding 1".as_slice(), repository.as_bytes(), rule.as_bytes()];
+    for part in parts.iter().chain(secret) {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let hash = hash.finalize();
+    let digits = hash.first_chunk().copied().unwrap_or_default();
+    format!("f-{:016x}", u64::from_be_bytes(digits))
+}
+
 /// Makes refusals of what remains of the findings.
-pub(super) fn refusals(
+pub(super) fn refuse(
     source: &Source<'_>,
     objects: &mut Objects,
     content: &Content,
     scanner: &dyn Scanner,
-    updates: &[RefUpdate],
-    findings: &[RawFinding],
-    notes: &mut Vec<String>,
-) -> Result<Vec<Refusal>, JudgeError> {
+    judged: &Judged<'_>,
+    verdict: &mut Verdict,
+) -> Result<(), JudgeError> {
+    let Judged { name, findings, .. } = *judged;
     if findings.is_empty() && content.key_files.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let piece = |finding: &RawFinding| {
         usize::try_from(finding.label).ok().and_then(|label| content.pieces.get(label))
@@ -113,9 +153,9 @@ pub(super) fn refusals(
     };
     let files: HashSet<ObjectId> = findings.iter().filter_map(file).collect();
     let origins = Origins::find(source, content, &files)?;
-    let known = known(source, objects, scanner, &origins, &files, notes)?;
+    let known = known(source, objects, scanner, &origins, &files, &mut verdict.notes)?;
     let mut secrets: Vec<String> = Vec::new();
-    let mut told: Vec<(Option<ObjectId>, String)> = Vec::new();
+    let mut told: Vec<Told> = Vec::new();
     let in_line: HashSet<(u64, &str, &str)> =
         findings.iter().filter(|finding| finding.line.is_some()).map(RawFinding::what).collect();
     for finding in findings {
@@ -151,17 +191,20 @@ pub(super) fn refusals(
             (Some(Piece::RefName(_)), _) => (None, "in the name of a ref".into()),
             (None, _) => (None, "in something new".into()),
         };
-        told.push((commit, format!("rule `{}` {place}", printable(finding.rule.as_bytes()))));
+        let detail = format!("rule `{}` {place}", printable(finding.rule.as_bytes()));
+        told.push(Told { commit, detail, id: finding_id(name, &finding.rule, &[finding.secret.as_bytes()]) });
     }
-    for (commit, path) in &content.key_files {
+    for (commit, path, file) in &content.key_files {
         let place = format!("in `{}`, commit {}", printable(path), commit.short());
-        told.push((Some(*commit), format!("rule `bottle-pkcs12-file` {place}")));
+        let id = finding_id(name, KEY_FILE, &[path, file.as_bytes()]);
+        told.push(Told { commit: Some(*commit), detail: format!("rule `{KEY_FILE}` {place}"), id });
     }
     secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
     secrets.dedup();
     let mut seen = HashSet::new();
-    told.retain(|(_, detail)| seen.insert(detail.clone()));
-    Ok(tell(content, updates, told, &secrets))
+    told.retain(|told| seen.insert((told.detail.clone(), told.id.clone())));
+    tell(content, judged, told, &secrets, verdict);
+    Ok(())
 }
 
 /// What the old versions of each of these files have.
@@ -230,16 +273,37 @@ fn applies(rule: &str, is_file: bool, places: &[(ObjectId, Vec<u8>)]) -> bool {
 }
 
 /// Names the ref that brings each finding, and takes the secrets out of what is said.
-fn tell(
-    content: &Content,
-    updates: &[RefUpdate],
-    told: Vec<(Option<ObjectId>, String)>,
-    secrets: &[String],
-) -> Vec<Refusal> {
+fn tell(content: &Content, judged: &Judged<'_>, told: Vec<Told>, secrets: &[String], verdict: &mut Verdict) {
+    let Judged { name, allowed, updates, findings: _ } = *judged;
     let owners = content.graph.owners(updates.iter().map(|update| update.new));
-    let count = told.len();
-    let mut refusals: Vec<Refusal> = Vec::new();
-    for (commit, mut detail) in told.into_iter().take(MOST_TOLD) {
+    // What was refused before for another reason may be named after a secret.
+    for refusal in &mut verdict.refusals {
+        redact(&mut refusal.subject, secrets);
+        redact(&mut refusal.detail, secrets);
+        // What is asked for is shown to the operator and kept.
+        let holds_one = |ask: &mut Ask| match ask {
+            Ask::Push(PushAsk { refs, .. }) => {
+                secrets.iter().any(|secret| !secret.is_empty() && refs.contains(secret))
+            }
+            Ask::Route(_) | Ask::Exception(_) => false,
+        };
+        refusal.ask.take_if(holds_one);
+    }
+    verdict.names.iter_mut().for_each(|name| redact(name, secrets));
+    let mut count = 0;
+    for Told { commit, mut detail, id } in told {
+        redact(&mut detail, secrets);
+        if let Some(grant) = allowed.get(&id) {
+            if !verdict.allowed.contains(&id) {
+                verdict.notes.push(format!("the finding {id} may pass by {grant}: {detail}"));
+                verdict.allowed.push(id);
+            }
+            continue;
+        }
+        count += 1;
+        if count > MOST_TOLD {
+            continue;
+        }
         let by = commit.and_then(|commit| updates.get(*owners.get(&commit)?));
         let mut subject = match (updates, by) {
             ([only], _) => printable(&only.name),
@@ -247,17 +311,22 @@ fn tell(
             _ => "the push".into(),
         };
         redact(&mut subject, secrets);
-        redact(&mut detail, secrets);
-        refusals.push(Refusal { reason: Reason::SecretFound, subject, detail, rule: None });
+        // The id stands behind what is redacted: it must be whole, and no part of it is ever a secret.
+        let detail = format!("{detail} [{id}]");
+        let exception = ExceptionAsk { repository: name.to_owned(), finding: id.clone() };
+        let ask = Some(Ask::Exception(exception));
+        verdict.refusals.push(Refusal { reason: Reason::SecretFound, subject, detail, rule: None, ask });
+        if !verdict.findings.contains(&id) {
+            verdict.findings.push(id);
+        }
     }
     if count > MOST_TOLD {
-        let detail = format!("and {} more findings", count - MOST_TOLD);
-        refusals.push(Refusal {
+        verdict.refusals.push(Refusal {
             reason: Reason::SecretFound,
             subject: "the push".into(),
-            detail,
+            detail: format!("and {} more findings", count - MOST_TOLD),
             rule: None,
+            ask: None,
         });
     }
-    refusals
 }

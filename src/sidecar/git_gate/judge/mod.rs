@@ -31,7 +31,7 @@ mod updates;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::Path;
 
@@ -41,13 +41,15 @@ pub use updates::{RefUpdate, UpdatesError, parse_updates};
 
 use super::git::{Git, GitError};
 use super::scan::{Scan, ScanError, Scanner};
-use crate::policy::gate::{PushOperation, Repository};
+use crate::policy::ask::Ask;
+use crate::policy::gate::{PushOperation, PushRule, Repository};
 use crate::policy::reason::Reason;
 use content::{Content, Source};
 use diff::Diff;
 use mirror::Mirror;
 use objects::Objects;
 use protect::{Guard, Merges};
+use rules::Rules;
 use show::printable;
 
 /// One reason against a push.
@@ -59,8 +61,19 @@ pub struct Refusal {
     pub subject: String,
     /// What is wrong with it, without any secret. Fit for a terminal.
     pub detail: String,
-    /// The rule that says so, as `file:line` of the manifest.
+    /// The rule that says so, as `file:line` of the manifest or the name of a grant.
     pub rule: Option<String>,
+    /// What the agent could ask for; none where no approval would help.
+    pub ask: Option<Ask>,
+}
+
+/// What grants add for one repository.
+#[derive(Clone, Debug, Default)]
+pub struct Granted {
+    /// Rules beside those of the repository.
+    pub push: Vec<PushRule>,
+    /// The findings that may pass, by id, and what lets them.
+    pub findings: BTreeMap<String, String>,
 }
 
 /// One ref update that may go on.
@@ -74,6 +87,8 @@ pub struct Accepted {
     pub new: Option<ObjectId>,
     /// What that does to the ref.
     pub operation: PushOperation,
+    /// The rule that allows it, as `file:line` of the manifest or the name of a grant.
+    pub rule: String,
 }
 
 impl Accepted {
@@ -90,8 +105,14 @@ pub struct Verdict {
     pub refusals: Vec<Refusal>,
     /// The updates against which there is nothing.
     pub accepted: Vec<Accepted>,
+    /// The names of the refs without what the scan found in them; none where it saw nothing. Fit for a terminal.
+    pub names: Vec<String>,
     /// What the operator should know about how the judgement went, for the log.
     pub notes: Vec<String>,
+    /// The ids of the findings that are refused.
+    pub findings: Vec<String>,
+    /// The ids of those that a grant lets pass.
+    pub allowed: Vec<String>,
 }
 
 impl Verdict {
@@ -142,15 +163,16 @@ pub enum JudgeError {
 }
 
 /// Judges a push to the mirror in `git_dir`, from within its `pre-receive` hook. `name` is the repository's name in the
-/// manifest.
+/// manifest, `granted` what the operator's grants add to its rules now.
 pub fn judge(
     name: &str,
     repository: &Repository,
+    granted: &Granted,
     git_dir: &Path,
     updates: &[RefUpdate],
     scanner: &dyn Scanner,
 ) -> Result<Verdict, JudgeError> {
-    judge_in(&Git::in_hook(git_dir), name, repository, updates, scanner)
+    judge_in(&Git::in_hook(git_dir), name, repository, granted, updates, scanner)
 }
 
 /// Judges with an explicit view of the repository.
@@ -158,6 +180,7 @@ pub(crate) fn judge_in(
     git: &Git,
     name: &str,
     repository: &Repository,
+    granted: &Granted,
     updates: &[RefUpdate],
     scanner: &dyn Scanner,
 ) -> Result<Verdict, JudgeError> {
@@ -168,7 +191,7 @@ pub(crate) fn judge_in(
         let detail =
             format!("the push has {bytes} bytes, and at most {} are accepted", repository.max_pack_bytes);
         let (subject, rule) = (printable(name.as_bytes()), Some(repository.source.clone()));
-        verdict.refusals.push(Refusal { reason: Reason::PackTooLarge, subject, detail, rule });
+        verdict.refusals.push(Refusal { reason: Reason::PackTooLarge, subject, detail, rule, ask: None });
         return Ok(verdict);
     }
     mirror::check_soundness(git)?;
@@ -205,7 +228,8 @@ pub(crate) fn judge_in(
     let source = Source { git, new: &new, is_new: &is_new, guard: &guard, ref_names: &created };
     let (content, outcome) = scan(&source, &mut objects, &mut diff, scanner)?;
 
-    refs::judge(git, repository, updates, &mirror, &targets, &content.graph, &mut verdict)?;
+    let rules = Rules { name, repository, granted: &granted.push };
+    refs::judge(git, &rules, updates, &mirror, &targets, &content.graph, &mut verdict)?;
     verdict.refusals.extend(content.refusals.iter().cloned());
     let owners = content.graph.owners(updates.iter().map(|update| update.new));
     let mut merges = Merges::new(git, &guard, mirror.default_tip());
@@ -219,16 +243,21 @@ pub(crate) fn judge_in(
                 printable(&path)
             );
             let rule = Some(repository.source.clone());
-            verdict.refusals.push(Refusal { reason: Reason::PathProtected, subject, detail, rule });
+            verdict.refusals.push(Refusal {
+                reason: Reason::PathProtected,
+                subject,
+                detail,
+                rule,
+                ask: None,
+            });
         }
     }
     match outcome {
         Ok(Scan { findings, notes }) => {
             verdict.notes.extend(notes);
-            let notes = &mut verdict.notes;
-            let found =
-                findings::refusals(&source, &mut objects, &content, scanner, updates, &findings, notes)?;
-            verdict.refusals.extend(found);
+            verdict.names = updates.iter().map(|update| printable(&update.name)).collect();
+            let judged = findings::Judged { name, allowed: &granted.findings, updates, findings: &findings };
+            findings::refuse(&source, &mut objects, &content, scanner, &judged, &mut verdict)?;
         }
         Err(error) => {
             let subject = printable(name.as_bytes());
@@ -237,6 +266,7 @@ pub(crate) fn judge_in(
                 subject,
                 detail: error.to_string(),
                 rule: None,
+                ask: None,
             });
         }
     }

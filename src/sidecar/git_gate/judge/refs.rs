@@ -6,9 +6,10 @@ use super::graph::Graph;
 use super::id::ObjectId;
 use super::mirror::Mirror;
 use super::objects::{Objects, Type};
+use super::rules::Rules;
 use super::show::printable;
-use super::{Accepted, JudgeError, RefUpdate, Refusal, Verdict, parse, refname, rules};
-use crate::policy::gate::{PushOperation, Repository};
+use super::{Accepted, JudgeError, RefUpdate, Refusal, Verdict, parse, refname};
+use crate::policy::gate::PushOperation;
 use crate::policy::reason::Reason;
 use crate::sidecar::git_gate::git::Git;
 
@@ -16,7 +17,8 @@ use crate::sidecar::git_gate::git::Git;
 const DEEPEST_TAG: usize = 8;
 
 fn refuse(verdict: &mut Verdict, reason: Reason, name: &[u8], detail: impl Into<String>) {
-    verdict.refusals.push(Refusal { reason, subject: printable(name), detail: detail.into(), rule: None });
+    let subject = printable(name);
+    verdict.refusals.push(Refusal { reason, subject, detail: detail.into(), rule: None, ask: None });
 }
 
 /// Checks the names, and gives those that are fit to be asked for.
@@ -90,7 +92,7 @@ fn peel(tag: ObjectId, objects: &mut Objects) -> Result<Option<Type>, JudgeError
 /// Judges what is done to each ref.
 pub(super) fn judge(
     git: &Git,
-    repository: &Repository,
+    rules: &Rules<'_>,
     updates: &[RefUpdate],
     mirror: &Mirror,
     types: &HashMap<ObjectId, Type>,
@@ -128,13 +130,14 @@ pub(super) fn judge(
                 if forward { PushOperation::FastForward } else { PushOperation::Force }
             }
         };
-        match rules::problem(repository, &mirror.default_branch, name, operation) {
-            Some(refusal) => verdict.refusals.push(refusal),
-            None => verdict.accepted.push(Accepted {
+        match rules.judge(&mirror.default_branch, name, operation) {
+            Err(refusal) => verdict.refusals.push(*refusal),
+            Ok(rule) => verdict.accepted.push(Accepted {
                 name: name.clone(),
                 expected,
                 new: (!new.is_zero()).then_some(*new),
                 operation,
+                rule: rule.to_owned(),
             }),
         }
     }

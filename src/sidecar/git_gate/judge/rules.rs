@@ -2,62 +2,70 @@
 
 use super::Refusal;
 use super::show::printable;
-use crate::policy::gate::{PushOperation, Repository};
+use crate::policy::ask::{Ask, PushAsk};
+use crate::policy::gate::{PushOperation, PushRule, Repository};
 use crate::policy::glob;
 use crate::policy::reason::Reason;
 
-/// Says why a repository's rules don't allow an operation on a ref, or nothing.
-///
-/// One rule that matches and has the operation is enough. The default branch needs more: a rule that spells it out, so
-/// that a pattern written for something else can't open it by accident.
-pub(super) fn problem(
-    repository: &Repository,
-    default_branch: &[u8],
-    name: &[u8],
-    operation: PushOperation,
-) -> Option<Refusal> {
-    let subject = printable(name);
-    let is_default = name == default_branch;
-    let applies = |refs: &str| {
-        if is_default {
-            refs.as_bytes() == name && !refs.contains('*')
-        } else {
-            glob::matches(refs.as_bytes(), name)
-        }
-    };
-    let matching: Vec<_> = repository.push.iter().filter(|rule| applies(&rule.refs)).collect();
-    if matching.iter().any(|rule| rule.allow.contains(&operation)) {
-        return None;
-    }
-    let Some(first) = matching.first() else {
-        let (reason, detail) = match (is_default, repository.push.is_empty()) {
-            (true, _) => (
-                Reason::DefaultBranch,
-                "it is the upstream's default branch, and no push rule names it".into(),
-            ),
-            (false, true) => {
-                (Reason::RefDenied, "the repository has no push rules: it is for fetching only".into())
-            }
-            (false, false) => (Reason::RefDenied, "no push rule matches it".into()),
-        };
-        return Some(Refusal { reason, subject, detail, rule: Some(repository.source.clone()) });
-    };
-    let mut allowed: Vec<&str> =
-        matching.iter().flat_map(|rule| &rule.allow).map(|allowed| word(*allowed)).collect();
-    allowed.sort_unstable();
-    allowed.dedup();
-    let allowed = if allowed.is_empty() { "nothing".into() } else { allowed.join(", ") };
-    let detail = format!("the push would be `{}`, and the push rule allows {allowed}", word(operation));
-    Some(Refusal { reason: Reason::OperationDenied, subject, detail, rule: Some(first.source.clone()) })
+/// The rules of a repository: those of the policy, and those that were granted.
+pub(super) struct Rules<'a> {
+    /// The repository's name.
+    pub(super) name: &'a str,
+    pub(super) repository: &'a Repository,
+    pub(super) granted: &'a [PushRule],
 }
 
-/// The operation's name in the manifest.
-pub(super) fn word(operation: PushOperation) -> &'static str {
-    match operation {
-        PushOperation::Create => "create",
-        PushOperation::FastForward => "fast-forward",
-        PushOperation::Force => "force",
-        PushOperation::Delete => "delete",
+impl Rules<'_> {
+    /// Gives the rule that allows an operation on a ref, or says why none does.
+    ///
+    /// One rule that matches and has the operation is enough. The default branch needs more: a rule that spells it out,
+    /// so that a pattern written for something else can't open it by accident. A granted rule is a rule like the others.
+    pub(super) fn judge(
+        &self,
+        default_branch: &[u8],
+        name: &[u8],
+        operation: PushOperation,
+    ) -> Result<&str, Box<Refusal>> {
+        let subject = printable(name);
+        let is_default = name == default_branch;
+        let applies = |refs: &str| {
+            if is_default {
+                refs.as_bytes() == name && !refs.contains('*')
+            } else {
+                glob::matches(refs.as_bytes(), name)
+            }
+        };
+        let rules = || self.repository.push.iter().chain(self.granted);
+        let matching: Vec<_> = rules().filter(|rule| applies(&rule.refs)).collect();
+        if let Some(rule) = matching.iter().find(|rule| rule.allow.contains(&operation)) {
+            return Ok(&rule.source);
+        }
+        let ask = std::str::from_utf8(name).ok().map(|refs| {
+            let operations = vec![operation];
+            Ask::Push(PushAsk { repository: self.name.to_owned(), refs: refs.to_owned(), operations })
+        });
+        let Some(first) = matching.first() else {
+            let (reason, detail) = match (is_default, rules().next().is_none()) {
+                (true, _) => (
+                    Reason::DefaultBranch,
+                    "it is the upstream's default branch, and no push rule names it".into(),
+                ),
+                (false, true) => {
+                    (Reason::RefDenied, "the repository has no push rules: it is for fetching only".into())
+                }
+                (false, false) => (Reason::RefDenied, "no push rule matches it".into()),
+            };
+            let rule = Some(self.repository.source.clone());
+            return Err(Box::new(Refusal { reason, subject, detail, rule, ask }));
+        };
+        let mut allowed: Vec<&str> =
+            matching.iter().flat_map(|rule| &rule.allow).map(|allowed| allowed.text()).collect();
+        allowed.sort_unstable();
+        allowed.dedup();
+        let allowed = if allowed.is_empty() { "nothing".into() } else { allowed.join(", ") };
+        let detail = format!("the push would be `{}`, and the push rule allows {allowed}", operation.text());
+        let rule = Some(first.source.clone());
+        Err(Box::new(Refusal { reason: Reason::OperationDenied, subject, detail, rule, ask }))
     }
 }
 
@@ -69,7 +77,31 @@ mod tests {
 
     fn reason(rules: &[(&str, &[PushOperation])], name: &str, operation: PushOperation) -> Option<Reason> {
         let repository = repository(rules, &[]);
-        problem(&repository, b"refs/heads/main", name.as_bytes(), operation).map(|refusal| refusal.reason)
+        let rules = Rules { name: "app", repository: &repository, granted: &[] };
+        rules.judge(b"refs/heads/main", name.as_bytes(), operation).err().map(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn a_granted_rule_is_a_rule_like_the_others() {
+        let repository = repository(&[("refs/heads/agent/**", &[Create])], &[]);
+        let rule =
+            |refs: &str| PushRule { source: "grant g-1".into(), refs: refs.into(), allow: vec![Force] };
+        let judge = |granted: &[PushRule], name: &str, operation| {
+            let rules = Rules { name: "app", repository: &repository, granted };
+            rules
+                .judge(b"refs/heads/main", name.as_bytes(), operation)
+                .map(str::to_owned)
+                .map_err(|refusal| refusal.reason)
+        };
+        let granted = [rule("refs/heads/agent/x")];
+        assert_eq!(judge(&granted, "refs/heads/agent/x", Create).unwrap(), "bottle.yaml:10");
+        assert_eq!(judge(&granted, "refs/heads/agent/x", Force).unwrap(), "grant g-1");
+        assert_eq!(judge(&granted, "refs/heads/agent/y", Force), Err(Reason::OperationDenied));
+        // A grant's wildcard opens the default branch no more than the manifest's does.
+        for wide in ["refs/heads/**", "refs/heads/mai*", "refs/**"] {
+            assert_eq!(judge(&[rule(wide)], "refs/heads/main", Force), Err(Reason::DefaultBranch), "{wide}");
+        }
+        assert_eq!(judge(&[rule("refs/heads/main")], "refs/heads/main", Force).unwrap(), "grant g-1");
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result};
 use rustix::net::sockopt::set_tcp_quickack;
@@ -16,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 
+use super::super::audit::{Decision, Record};
 use super::super::message::Failure;
 use super::super::process::{self, Group};
 use super::super::upstream::{CONNECTION, GRANTED};
@@ -25,6 +27,7 @@ use super::Gate;
 use super::freshness::Served;
 use super::request::{self, Request};
 use crate::policy::reason::Reason;
+use crate::sidecar::ids;
 
 /// How long the agent may take to say what it wants.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
@@ -37,6 +40,10 @@ const RENEWALS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis
 /// A connection that git's daemon works on.
 pub(super) struct Connection {
     request: Request,
+    id: String,
+    came: Instant,
+    /// Whether the audit log has its line.
+    recorded: AtomicBool,
     guard: Mutex<Option<OwnedMutexGuard<()>>>,
 }
 
@@ -48,6 +55,21 @@ impl Connection {
             return Ok(());
         }
         Err(Failure::inside(format!("the connection does not push to `{repository}`")))
+    }
+
+    /// Records what a hook decided about the push.
+    pub(super) fn decided(&self, gate: &Gate, decision: &Decision) {
+        if self.recorded.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let Request { service, repository } = &self.request;
+        gate.record(&Record {
+            id: &self.id,
+            service: Some(*service),
+            repository,
+            decision,
+            took: self.came.elapsed(),
+        });
     }
 
     /// Keeps the lock until the connection has ended.
@@ -102,10 +124,19 @@ async fn work(gate: &Arc<Gate>, stream: TcpStream, peer: SocketAddr, number: u64
             return Ok(());
         };
         let line = line?;
-        match admit(gate, &line).await {
-            Ok((request, served)) => hand_over(gate, stream, request, &served, number).await,
+        let came = Instant::now();
+        let asked = request::parse(&line, &gate.settings.hosts);
+        let known = asked.as_ref().ok().cloned();
+        let admitted = async {
+            let request = asked?;
+            let served = admit(gate, &request).await?;
+            Ok((request, served))
+        };
+        match admitted.await {
+            Ok((request, served)) => hand_over(gate, stream, request, &served, number, came).await,
             Err(failure) => {
                 log::line("serve", &format!("connection {number} from {peer}: {failure}"));
+                record_refusal(gate, known.as_ref(), &failure, came);
                 refuse(stream, line.len(), &failure).await
             }
         }
@@ -117,8 +148,7 @@ async fn work(gate: &Arc<Gate>, stream: TcpStream, peer: SocketAddr, number: u64
 
 /// Judges the request, and returns when the mirror is fresh enough for it. Git's daemon is started only then: it would
 /// otherwise be in a directory that a repair replaces.
-async fn admit(gate: &Gate, line: &[u8]) -> Result<(Request, Arc<Served>), Failure> {
-    let request = request::parse(line, &gate.settings.hosts)?;
+async fn admit(gate: &Gate, request: &Request) -> Result<Arc<Served>, Failure> {
     let served = Arc::clone(gate.repository(&request.repository)?);
     if served.mirror.name == config::HEALTH {
         if request.service == Service::ReceivePack {
@@ -131,7 +161,20 @@ async fn admit(gate: &Gate, line: &[u8]) -> Result<(Request, Arc<Served>), Failu
     } else if request.service == Service::UploadPack || !served.was_fetched() {
         served.fresh().await?;
     }
-    Ok((request, served))
+    Ok(served)
+}
+
+/// Records what was refused before git's daemon had anything to do with it.
+fn record_refusal(gate: &Gate, request: Option<&Request>, failure: &Failure, came: Instant) {
+    let reason = Some(failure.reason.code().to_owned());
+    let decision = Decision { reason, detail: Some(failure.text.clone()), ..Decision::default() };
+    gate.record(&Record {
+        id: &ids::next(),
+        service: request.map(|request| request.service),
+        repository: request.map_or("", |request| &request.repository),
+        decision: &decision,
+        took: came.elapsed(),
+    });
 }
 
 /// Tells the agent why not, in the form in which git shows it.
@@ -150,15 +193,26 @@ async fn hand_over(
     request: Request,
     served: &Served,
     number: u64,
+    came: Instant,
 ) -> std::io::Result<()> {
     // What the access hook compares with what git's daemon is about to do.
     let service = request.service.program().trim_start_matches("git-");
     let granted = format!("{service} {}.git", request.repository);
-    let connection = Arc::new(Connection { request, guard: Mutex::default() });
+    let is_fetch = request.service == Service::UploadPack;
+    let (id, recorded, guard) = (ids::next(), AtomicBool::new(false), Mutex::default());
+    let connection = Arc::new(Connection { request, id, came, recorded, guard });
     gate.connections.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::clone(&connection));
     let result = daemon(gate, stream, number, granted).await;
     gate.connections.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
     let guard = connection.guard.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if is_fetch {
+        connection.decided(gate, &Decision::default());
+    } else if guard.is_some() {
+        // Unless the hook has said more: it was cut off, and the upstream may or may not have the push.
+        let reason = Some(Reason::GateFailed.code().to_owned());
+        let detail = Some("the hook ended before it told what became of the push".to_owned());
+        connection.decided(gate, &Decision { reason, detail, ..Decision::default() });
+    }
     if let Some(guard) = guard {
         served.pushed(guard).await;
     }

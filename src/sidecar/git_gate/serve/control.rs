@@ -8,8 +8,9 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::super::control::{Demand, MAX_LINE, Reply};
 use super::super::log;
-use super::super::message::{Failure, neutral};
+use super::super::message::Failure;
 use super::Gate;
+use crate::sidecar::text::neutral;
 
 /// How long a question may take to arrive.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
@@ -39,11 +40,12 @@ async fn answer(gate: Arc<Gate>, stream: UnixStream) {
         }
         Err(_) => return log::line("control", "a question did not arrive in time"),
     }
-    let result = match serde_json::from_str(&line) {
-        Ok(demand) => work(&gate, demand).await,
-        Err(error) => Err(Failure::inside(format!("a question was not understood: {error}"))),
+    let reply = match serde_json::from_str(&line) {
+        Ok(Demand::Now) => Reply::Now(u64::try_from(gate.grants.now().as_millis()).unwrap_or(u64::MAX)),
+        Ok(demand) => work(&gate, demand).await.into(),
+        Err(error) => Err(Failure::inside(format!("a question was not understood: {error}"))).into(),
     };
-    let mut answer = match serde_json::to_vec(&Reply::from(result)) {
+    let mut answer = match serde_json::to_vec(&reply) {
         Ok(answer) => answer,
         Err(error) => return log::line("control", &format!("an answer can't be written: {error}")),
     };
@@ -67,5 +69,10 @@ async fn work(gate: &Gate, demand: Demand) -> Result<(), Failure> {
             connection.keep(guard);
             Ok(())
         }
+        Demand::Decision { connection, decision } => {
+            gate.connection(connection)?.decided(gate, &decision);
+            Ok(())
+        }
+        Demand::Now => Ok(()),
     }
 }

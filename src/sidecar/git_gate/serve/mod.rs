@@ -4,6 +4,7 @@ mod advertisement;
 mod connection;
 mod control;
 mod freshness;
+mod grants;
 mod mirror;
 mod refs;
 mod request;
@@ -19,6 +20,7 @@ use anyhow::{Context as _, Result, bail};
 use indexmap::IndexMap;
 use tokio::net::{TcpListener, UnixListener};
 
+use super::audit::{Audit, Record};
 use super::message::Failure;
 use super::process::Limits;
 use super::scan::{Gitleaks, serve_scan};
@@ -30,10 +32,14 @@ use crate::policy::gate::{GatePolicy, Repository};
 use crate::policy::reason::Reason;
 use connection::Connection;
 use freshness::Served;
+use grants::Watch;
 use mirror::Mirror;
 
 /// How long one scan may take.
 pub(super) const SCAN_LIMIT: Duration = Duration::from_mins(5);
+
+/// How long the audit log may take to write what is left.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// Listen for the agent and serve the mirrors
 #[derive(Debug, clap::Args)]
@@ -66,6 +72,12 @@ pub(super) struct Settings {
     /// The address to listen on
     #[arg(long)]
     listen: SocketAddr,
+    /// The directory of the operator's grants
+    #[arg(long, value_name = "DIR")]
+    grants: Option<PathBuf>,
+    /// The directory of the audit log and of what is in force, which supervise reads
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// A name under which the agent knows the gate (can be repeated)
     #[arg(long = "host", default_values_t = ["git-gate".to_owned(), "localhost".to_owned()])]
     hosts: Vec<String>,
@@ -92,6 +104,8 @@ impl Settings {
             gitleaks,
             gitleaks_config,
             listen,
+            grants,
+            report,
             hosts,
             max_connections,
             check_limit,
@@ -109,6 +123,11 @@ impl Settings {
             gitleaks_config.into(),
         ];
         args.push(format!("--listen={listen}").into());
+        for (name, directory) in [("--grants", grants), ("--report", report)] {
+            if let Some(directory) = directory {
+                args.extend([name.into(), directory.into()]);
+            }
+        }
         args.extend(hosts.iter().map(|host| format!("--host={host}").into()));
         args.push(format!("--max-connections={max_connections}").into());
         args.push(format!("--check-limit={check_limit}").into());
@@ -125,6 +144,9 @@ struct Gate {
     /// Where git keeps its daemon.
     daemon: PathBuf,
     repositories: IndexMap<String, Arc<Served>>,
+    grants: Watch,
+    /// None where there is no report directory.
+    audit: Option<Arc<Audit>>,
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
 }
 
@@ -161,13 +183,21 @@ async fn serve(args: Args, policy: GatePolicy) -> Result<u8> {
     let listener = TcpListener::bind(gate.settings.listen).await;
     let listener = listener.with_context(|| format!("could not listen on {}", gate.settings.listen))?;
     let address = listener.local_addr()?;
+    if let Some(audit) = &gate.audit {
+        audit.start(address);
+    }
+    let audit = gate.audit.clone();
     log::line("serve", &format!("bottle {} listens on {address}", env!("CARGO_PKG_VERSION")));
     writeln!(io::stdout(), "{}", serde_json::json!({ "ready": "serve", "listening": address }))?;
     io::stdout().flush()?;
-    tokio::select! {
+    let ended = tokio::select! {
         () = lifeline::closed(stdin) => Ok(EXIT_OK),
         error = connection::accept(gate, listener) => Err(error),
+    };
+    if let Some(audit) = audit {
+        audit.close(FLUSH);
     }
+    ended
 }
 
 /// Two listeners on one volume would repair each other's running work.
@@ -192,7 +222,21 @@ async fn gate(policy: GatePolicy, policy_file: PathBuf, run: PathBuf, settings: 
     };
     let program = std::env::current_exe().context("could not find this program")?;
     let (gitleaks, gitleaks_config) = (settings.gitleaks.clone(), settings.gitleaks_config.clone());
-    let surroundings = Surroundings { program, policy: policy_file, run, gitleaks, gitleaks_config, limits };
+    let (directory, report) = (settings.grants.clone(), settings.report.clone());
+    if let Some(report) = &report {
+        fs::create_dir_all(report)?;
+    }
+    let audit = report.as_deref().map(Audit::open).transpose()?.map(Arc::new);
+    let grants = Watch::start(&policy, directory.as_deref(), report.as_deref(), audit.clone())?;
+    let surroundings = Surroundings {
+        program,
+        policy: policy_file,
+        run,
+        gitleaks,
+        gitleaks_config,
+        grants: directory,
+        limits,
+    };
     let gitconfig = surroundings.run.join("gate").join("gitconfig");
     fs::write_atomic(&gitconfig, surroundings.gitconfig().as_bytes(), 0o600)?;
     let mut repositories = IndexMap::new();
@@ -202,7 +246,7 @@ async fn gate(policy: GatePolicy, policy_file: PathBuf, run: PathBuf, settings: 
         repositories.insert(name, Arc::new(served));
     }
     let daemon = exec_path(&surroundings).await?.join("git-daemon");
-    Ok(Gate { settings, surroundings, daemon, repositories, connections: Mutex::default() })
+    Ok(Gate { settings, surroundings, daemon, repositories, grants, audit, connections: Mutex::default() })
 }
 
 async fn mirror(
@@ -234,6 +278,15 @@ async fn exec_path(surroundings: &Surroundings) -> Result<PathBuf> {
 }
 
 impl Gate {
+    /// Puts a decision into the audit log, unless it is about the health check.
+    fn record(&self, record: &Record<'_>) {
+        if record.repository != config::HEALTH
+            && let Some(audit) = &self.audit
+        {
+            audit.record(record);
+        }
+    }
+
     fn repository(&self, name: &str) -> Result<&Arc<Served>, Failure> {
         self.repositories.get(name).ok_or_else(|| {
             let known: Vec<_> = self

@@ -54,6 +54,8 @@ impl Setup {
             extra_hosts: IndexMap::new(),
             upstream_proxy: None,
             extra_ca: vec![ca.display().to_string()],
+            ask: None,
+            on_refusal: None,
             credentials: IndexMap::new(),
         };
         let env = vec![("SSL_CERT_FILE".to_owned(), system.display().to_string())];
@@ -111,6 +113,12 @@ impl Setup {
     /// Sets a limit.
     pub(in super::super) fn limit(mut self, name: &str, value: u64) -> Self {
         self.args.extend([format!("--{name}"), value.to_string()]);
+        self
+    }
+
+    /// Has egress report into a directory.
+    pub(in super::super) fn report(mut self) -> Self {
+        self.args.push(format!("--report={}", self.root.path().join("report").display()));
         self
     }
 

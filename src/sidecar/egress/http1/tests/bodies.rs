@@ -13,6 +13,24 @@ fn lenient(body: &str) -> Result<Body, Malformed> {
 }
 
 #[test]
+fn chunks_of_one_byte_that_are_there_together_make_one_piece() {
+    let mut buffer = BytesMut::from("1\r\na\r\n".repeat(1000).as_str());
+    buffer.extend_from_slice(b"0\r\n\r\nGET");
+    let mut decoder = Decoder::of_response(Framing::Chunked, LIMITS);
+    assert!(matches!(decoder.decode(&mut buffer), Ok(Decoded::Data(piece)) if piece == "a".repeat(1000)));
+    assert!(matches!(decoder.decode(&mut buffer), Ok(Decoded::End)));
+    assert_eq!(buffer, "GET");
+}
+
+#[test]
+fn what_was_sound_before_a_fault_comes_before_it() {
+    let mut buffer = BytesMut::from("1\r\na\r\n1\r\nb\r\nx");
+    let mut decoder = Decoder::new(Framing::Chunked, LIMITS);
+    assert!(matches!(decoder.decode(&mut buffer), Ok(Decoded::Data(piece)) if piece == "ab"));
+    assert!(decoder.decode(&mut buffer).is_err());
+}
+
+#[test]
 fn a_body_of_a_known_length_ends_there() {
     let body = decode(Decoder::new(Framing::Length(5), LIMITS), [&b"hel"[..], b"loGET"]).unwrap();
     assert_eq!((body.data.as_slice(), body.ended, body.rest.as_slice()), (&b"hello"[..], true, &b"GET"[..]));

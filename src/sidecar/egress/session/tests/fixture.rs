@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::policy::reason::Reason;
+use crate::sidecar::audit::Readers;
 use crate::sidecar::egress::audit::Audit;
 use crate::sidecar::egress::http1::{Decoded, Decoder, HeadLimits, ResponseHead, parse_response};
 use crate::sidecar::egress::limits::Limits;
@@ -73,7 +74,9 @@ impl Bottle {
             live,
             authority: Authority::open(&state, &trust, &roots).unwrap(),
             upstream: Upstream::new(&roots, &limits).unwrap(),
-            audit: Arc::new(Audit::open(&state).unwrap()),
+            audit: Arc::new(Audit::open(&state, Readers::Owner).unwrap()),
+            reporter: None,
+            held: Arc::new(tokio::sync::Semaphore::new(session::MOST_HELD)),
             metrics: Metrics::default(),
             limits,
         });

@@ -16,11 +16,16 @@ use super::{Buffers, Idle, Patience};
 use crate::policy::reason::Reason;
 use crate::sidecar::egress::body::{self, Body, BodyError};
 use crate::sidecar::egress::http1::{Decoded, Decoder, Framing, HeadLimits};
+use crate::sidecar::egress::turns::Turns;
 use crate::sidecar::egress::upstream::pool::Home;
 use crate::sidecar::egress::upstream::stream::Stream;
 
 /// What one read asks for: it doubles while reads come back full.
 const READ: (usize, usize) = (8 << 10, 64 << 10);
+
+/// How much of an answer is taken in one go. An upstream that sends faster than we read would never let others come
+/// between, since much of what it sends (the sizes of tiny chunks) fills no buffer behind us.
+const GO: usize = 64 << 10;
 
 /// What the body comes from.
 #[derive(Debug)]
@@ -72,7 +77,14 @@ impl Incoming {
         }
         self.patience.limit(stall);
         let decoder = Decoder::of_response(framing, limits);
-        let answer = Answer { incoming: self, decoder, left: length, ahead: None, read: READ.0 };
+        let answer = Answer {
+            incoming: self,
+            decoder,
+            left: length,
+            ahead: None,
+            read: READ.0,
+            turns: Turns::new(GO),
+        };
         answer.boxed_unsync()
     }
 
@@ -103,6 +115,7 @@ struct Answer {
     ahead: Option<Result<Frame<Bytes>, BodyError>>,
     /// What a read asks for.
     read: usize,
+    turns: Turns,
 }
 
 impl Answer {
@@ -142,6 +155,7 @@ impl Answer {
         let Incoming { wire: Some(wire), buffers, patience, .. } = &mut self.incoming else {
             return Poll::Ready(Ok(false));
         };
+        ready!(self.turns.poll(cx));
         match poll_fill(cx, wire, &mut buffers.read, self.read) {
             Poll::Ready(Ok(0)) if self.decoder.at_close() => {
                 self.incoming.keep_alive = false;
@@ -153,6 +167,7 @@ impl Answer {
             }
             Poll::Ready(Ok(count)) => {
                 patience.step();
+                self.turns.step(count);
                 if count >= self.read {
                     self.read = (self.read * 2).min(READ.1);
                 }
@@ -163,6 +178,7 @@ impl Answer {
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(self.fail(Reason::UpstreamDown, error))),
             Poll::Pending => {
+                self.turns.begin();
                 // As long as the request goes on, its own limit counts.
                 if running {
                     patience.step();

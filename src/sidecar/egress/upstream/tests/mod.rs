@@ -76,6 +76,8 @@ fn policy() -> EgressPolicy {
         extra_hosts: [("origin.example.org".to_owned(), IpAddr::from([127, 0, 0, 1]))].into_iter().collect(),
         upstream_proxy: None,
         extra_ca: Vec::new(),
+        ask: None,
+        on_refusal: None,
         credentials: IndexMap::default(),
     }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::super::{JudgeError, ObjectId, RefUpdate, Verdict, judge_in};
+use super::super::{Granted, JudgeError, ObjectId, RefUpdate, Verdict, judge_in};
 use crate::policy::gate::{HttpsUpstream, PushOperation, PushRule, Repository, Upstream};
 use crate::policy::reason::Reason;
 use crate::sidecar::git_gate::git::Git;
@@ -50,6 +50,7 @@ impl Scanner for FindsNothing {
 pub(crate) struct Pair {
     directory: TempDir,
     pub(crate) policy: Repository,
+    pub(crate) granted: Granted,
 }
 
 impl Pair {
@@ -64,7 +65,7 @@ impl Pair {
         let rules: &[(&str, &[PushOperation])] =
             &[("refs/heads/agent/**", EVERYTHING), ("refs/tags/**", EVERYTHING)];
         let policy = repository(rules, &["bottle.yaml", "compose.yaml", ".bottle/**"]);
-        let pair = Self { directory: tempfile::tempdir().unwrap(), policy };
+        let pair = Self { directory: tempfile::tempdir().unwrap(), policy, granted: Granted::default() };
         let (mirror, work) = (pair.mirror(), pair.work());
         run(
             pair.directory.path(),
@@ -156,7 +157,7 @@ impl Pair {
         ];
         let quarantine = quarantine.map(|(name, value)| (name.into(), value.into()));
         let git = Git::with_quarantine(&self.mirror(), quarantine.into());
-        judge_in(&git, "app", &self.policy, updates, scanner)
+        judge_in(&git, "app", &self.policy, &self.granted, updates, scanner)
     }
 
     /// Judges without a scan and gives the reasons with the refused names.

@@ -1,6 +1,7 @@
 //! Attacks on the judge, on real repositories and with the real scanner.
 
 pub(crate) mod fixture;
+mod grants;
 mod protect;
 mod refs;
 mod secrets;

@@ -8,7 +8,7 @@ use crate::sidecar::git_gate::scan::tests::{gitleaks, key};
 fn push(pair: &Pair, updates: &[(&str, &str)]) -> Verdict {
     let updates: Vec<_> = updates.iter().map(|(revision, name)| pair.update(revision, name)).collect();
     let verdict = pair.judge_with(&updates, &gitleaks()).unwrap();
-    let said = format(&verdict).join("\n");
+    let said = format(&verdict, None).join("\n");
     assert!(!said.contains(&key()), "the secret is told: {said}");
     verdict
 }
@@ -39,10 +39,10 @@ fn in_the_tip() {
     pair.write("src/config", format!("one\ntwo = {}\n", key()));
     let commit = pair.commit("second");
     let told = found(&pair);
-    assert_eq!(
-        told,
-        [format!("rule `aws-access-token` in `src/config` line 2, commit {}", commit.split_at(10).0)]
-    );
+    let expected =
+        format!("rule `aws-access-token` in `src/config` line 2, commit {} [f-", commit.split_at(10).0);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].starts_with(&expected), "{told:?}");
 }
 
 #[test]

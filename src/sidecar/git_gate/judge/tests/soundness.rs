@@ -202,9 +202,9 @@ fn a_real_push_is_judged_in_its_quarantine() {
         &pair.mirror(),
         variables.map(|(name, value)| (name.into(), value.into())).into(),
     );
-    let verdict = judge_in(&git, "app", &pair.policy, &updates, &FindsNothing).unwrap();
+    let verdict = judge_in(&git, "app", &pair.policy, &pair.granted, &updates, &FindsNothing).unwrap();
     assert_eq!(verdict.refusals[0].reason, Reason::PathProtected);
     // Without the quarantine there is nothing to be seen, which is an error and no pass.
     let blind = Git::with_quarantine(&pair.mirror(), Vec::new());
-    assert!(judge_in(&blind, "app", &pair.policy, &updates, &FindsNothing).is_err());
+    assert!(judge_in(&blind, "app", &pair.policy, &pair.granted, &updates, &FindsNothing).is_err());
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::json::Line;
 
 /// The most bytes that wait. Every line has some hundred of them, so that this bounds their number too.
-pub(super) const MAX_BYTES: usize = 512 << 10;
+pub(crate) const MAX_BYTES: usize = 512 << 10;
 /// How many bytes are written at once, if so many come within [`LINGER`].
 const BATCH: usize = 64 << 10;
 /// How long lines are collected: a write, and the wake of the thread that does it, cost more than a line does.
@@ -21,7 +21,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const STACK: usize = 128 << 10;
 
 /// Where lines go.
-pub(super) trait Target: Send + 'static {
+pub(crate) trait Target: Send + 'static {
     /// Prepares for a batch of whole lines.
     fn begin(&mut self, bytes: usize) -> io::Result<()>;
 
@@ -31,7 +31,7 @@ pub(super) trait Target: Send + 'static {
 
 /// A queue and its thread.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     shared: Arc<Shared>,
 }
 
@@ -72,7 +72,7 @@ enum Waits {
 
 impl Queue {
     /// Starts the thread.
-    pub(super) fn start(name: &str, target: impl Target) -> io::Result<Self> {
+    pub(crate) fn start(name: &str, target: impl Target) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let queue = Self { shared: Arc::clone(&shared) };
         thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(move || shared.run(target))?;
@@ -80,7 +80,7 @@ impl Queue {
     }
 
     /// Adds a line, or counts it as dropped.
-    pub(super) fn push(&self, line: &[u8]) {
+    pub(crate) fn push(&self, line: &[u8]) {
         let mut state = self.shared.lock();
         if state.lines.len() + line.len() > MAX_BYTES {
             state.dropped += 1;
@@ -102,18 +102,18 @@ impl Queue {
     }
 
     /// How many lines found no room since the start.
-    pub(super) fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.shared.lock().dropped
     }
 
     /// What the target said, while it fails.
-    pub(super) fn failure(&self) -> Option<String> {
+    pub(crate) fn failure(&self) -> Option<String> {
         self.shared.lock().failure.clone()
     }
 
     /// Ends the thread when everything is written, and waits for that until `limit`. A target that blocks or fails by then
     /// loses what is left.
-    pub(super) fn close(&self, limit: Instant) {
+    pub(crate) fn close(&self, limit: Instant) {
         let mut state = self.shared.lock();
         state.closing = true;
         self.shared.wake.notify_one();

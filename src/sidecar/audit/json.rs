@@ -15,13 +15,13 @@ const VERSION: u32 = 1;
 const MAX_TEXT: usize = 2048;
 
 /// A line in the making.
-pub(super) struct Line<'a> {
+pub(crate) struct Line<'a> {
     out: &'a mut Vec<u8>,
 }
 
 impl<'a> Line<'a> {
     /// Begins a line at the end of `out`, with the fields that all lines have.
-    pub(super) fn new(out: &'a mut Vec<u8>, event: &str) -> Self {
+    pub(crate) fn new(out: &'a mut Vec<u8>, event: &str) -> Self {
         // A Vec takes everything that is written to it; so nothing is lost here and below.
         let time = Rfc3339(SystemTime::now());
         drop(write!(out, "{{\"v\":{VERSION},\"time\":\"{time}\",\"event\":\"{event}\""));
@@ -29,8 +29,13 @@ impl<'a> Line<'a> {
     }
 
     /// Adds a text.
-    pub(super) fn text(&mut self, name: &str, value: &str) -> &mut Self {
+    pub(crate) fn text(&mut self, name: &str, value: &str) -> &mut Self {
         self.name(name);
+        self.quoted(value);
+        self
+    }
+
+    fn quoted(&mut self, value: &str) {
         self.out.push(b'"');
         let kept = value.get(..value.floor_char_boundary(MAX_TEXT)).unwrap_or(value);
         escape(kept, self.out);
@@ -38,11 +43,24 @@ impl<'a> Line<'a> {
             escape("…", self.out);
         }
         self.out.push(b'"');
+    }
+
+    /// Adds a list of texts if it has any.
+    pub(crate) fn texts(&mut self, name: &str, values: &[String]) -> &mut Self {
+        if values.is_empty() {
+            return self;
+        }
+        self.name(name);
+        for (value, before) in values.iter().zip(std::iter::once(b'[').chain(std::iter::repeat(b','))) {
+            self.out.push(before);
+            self.quoted(value);
+        }
+        self.out.push(b']');
         self
     }
 
     /// Adds a text if there is one.
-    pub(super) fn maybe(&mut self, name: &str, value: Option<&str>) -> &mut Self {
+    pub(crate) fn maybe(&mut self, name: &str, value: Option<&str>) -> &mut Self {
         match value {
             Some(value) if !value.is_empty() => self.text(name, value),
             _ => self,
@@ -50,14 +68,14 @@ impl<'a> Line<'a> {
     }
 
     /// Adds what is displayed as JSON writes it: a number, `true` or `false`.
-    pub(super) fn plain(&mut self, name: &str, value: impl fmt::Display) -> &mut Self {
+    pub(crate) fn plain(&mut self, name: &str, value: impl fmt::Display) -> &mut Self {
         self.name(name);
         drop(write!(self.out, "{value}"));
         self
     }
 
     /// Ends the line.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.out.extend_from_slice(b"}\n");
     }
 
@@ -113,6 +131,16 @@ mod tests {
         assert_eq!(*end, b'\n');
         assert!(rest.iter().all(|byte| (b' '..=b'~').contains(byte)));
         assert_eq!(read_back(hostile), hostile);
+    }
+
+    #[test]
+    fn a_list_is_an_array_and_an_empty_one_is_left_out() {
+        let mut out = Vec::new();
+        let refs = ["a\n\"", "b"].map(str::to_owned);
+        Line::new(&mut out, "test").texts("none", &[]).texts("refs", &refs).end();
+        let parsed: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(parsed["refs"], serde_json::json!(refs));
+        assert!(parsed.get("none").is_none());
     }
 
     #[test]

@@ -5,19 +5,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A clock that follows the wall clock forward.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     /// The latest time since the epoch that it told, and when that was.
     latest: Duration,
     at: Instant,
 }
 
 impl Clock {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { latest: Duration::ZERO, at: Instant::now() }
     }
 
     /// The time since the epoch, where the wall clock says `wall`.
-    pub(super) fn now(&mut self, wall: SystemTime) -> Duration {
+    pub(crate) fn now(&mut self, wall: SystemTime) -> Duration {
         let wall = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
         // Before the first look nothing is known that could go backwards.
         let steady = if self.latest.is_zero() { Duration::ZERO } else { self.latest + self.at.elapsed() };

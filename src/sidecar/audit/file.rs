@@ -5,18 +5,20 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use super::Readers;
 use super::queue::Target;
 use crate::fs;
 
 /// The most bytes of one file.
-pub(super) const MAX_BYTES: u64 = 16 << 20;
+pub(crate) const MAX_BYTES: u64 = 16 << 20;
 /// How many files are kept, the youngest included.
 const FILES: u32 = 4;
 
 /// The file.
 #[derive(Debug)]
-pub(super) struct Rotated {
+pub(crate) struct Rotated {
     path: PathBuf,
+    readers: Readers,
     max_bytes: u64,
     file: File,
     size: u64,
@@ -25,12 +27,12 @@ pub(super) struct Rotated {
 }
 
 impl Rotated {
-    pub(super) fn open(path: PathBuf, max_bytes: u64) -> Result<Self, fs::Error> {
-        let file = fs::append(&path)?;
+    pub(crate) fn open(path: PathBuf, readers: Readers, max_bytes: u64) -> Result<Self, fs::Error> {
+        let file = fs::append(&path, readers.mode())?;
         let size = file.metadata().map_or(0, |metadata| metadata.len());
         let mut last = [b'\n'];
         let torn = size > 0 && file.read_exact_at(&mut last, size - 1).is_ok() && last != [b'\n'];
-        Ok(Self { path, max_bytes, file, size, torn })
+        Ok(Self { path, readers, max_bytes, file, size, torn })
     }
 
     fn aside(&self, number: u32) -> PathBuf {
@@ -44,7 +46,7 @@ impl Rotated {
         let mut beside = self.path.clone().into_os_string();
         beside.push(".new");
         let beside = PathBuf::from(beside);
-        let file = fs::append(&beside)?;
+        let file = fs::append(&beside, self.readers.mode())?;
         for number in (1..FILES - 1).rev() {
             move_if_there(&self.aside(number), &self.aside(number + 1))?;
         }
@@ -83,14 +85,14 @@ impl Target for Rotated {
 
 #[cfg(test)]
 mod tests {
-    use super::{Rotated, Target as _};
+    use super::{Readers, Rotated, Target as _};
     use crate::fs;
 
     #[test]
     fn a_full_file_is_put_aside_and_the_oldest_is_given_up() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let mut file = Rotated::open(path.clone(), 10).unwrap();
+        let mut file = Rotated::open(path.clone(), Readers::Owner, 10).unwrap();
         for number in 0..7 {
             file.begin(8).unwrap();
             assert_eq!(file.write(format!("line {number}\n").as_bytes()).unwrap(), 7);
@@ -107,7 +109,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
         fs::write_atomic(&path, b"{\"whole\":1}\n{\"half", 0o600).unwrap();
-        let mut file = Rotated::open(path.clone(), 1000).unwrap();
+        let mut file = Rotated::open(path.clone(), Readers::Owner, 1000).unwrap();
         file.begin(4).unwrap();
         file.write(b"{}\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"whole\":1}\n{\"half\n{}\n");
@@ -118,6 +120,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
         std::os::unix::fs::symlink("/dev/null", &path).unwrap();
-        assert!(Rotated::open(path, 1000).is_err());
+        assert!(Rotated::open(path, Readers::Owner, 1000).is_err());
     }
 }

@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
-use super::files::{Source, grant_name};
+use super::grants;
 
 /// A finished write, a rename, a removal. Not the making of a file: it is empty then.
 const EVENTS: WatchFlags = WatchFlags::CLOSE_WRITE
@@ -27,22 +27,24 @@ const EVENTS: WatchFlags = WatchFlags::CLOSE_WRITE
 
 /// The kernel's notices about the files.
 #[derive(Debug)]
-pub(super) struct Notices {
+pub(crate) struct Notices {
     inotify: OwnedFd,
-    /// The name of the policy file in its directory.
+    /// The name of the policy file in its directory; empty where there is none.
     policy: PathBuf,
     directories: Vec<(PathBuf, Option<i32>)>,
 }
 
 impl Notices {
-    /// Begins to watch.
-    pub(super) fn open(source: &Source) -> io::Result<Self> {
+    /// Begins to watch a file and the directory of grants.
+    pub(crate) fn open(policy: Option<&Path>, grants: Option<&Path>) -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let parent = source.policy.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = parent.unwrap_or(Path::new(".")).to_owned();
-        let directories = [Some(parent), source.grants.clone()].into_iter().flatten();
+        let parent = policy.map(|policy| {
+            let parent = policy.parent().filter(|parent| !parent.as_os_str().is_empty());
+            parent.unwrap_or(Path::new(".")).to_owned()
+        });
+        let directories = parent.into_iter().chain(grants.map(Path::to_owned));
         let directories = directories.map(|directory| (directory, None)).collect();
-        let policy = source.policy.file_name().unwrap_or_default().into();
+        let policy = policy.and_then(Path::file_name).unwrap_or_default().into();
         let mut notices = Self { inotify, policy, directories };
         notices.refresh();
         Ok(notices)
@@ -50,7 +52,7 @@ impl Notices {
 
     /// Watches what is at the paths now: a directory may have been removed and made again. One that isn't there is no
     /// failure.
-    pub(super) fn refresh(&mut self) {
+    pub(crate) fn refresh(&mut self) {
         for (directory, watched) in &mut self.directories {
             let now = inotify::add_watch(&self.inotify, directory.as_path(), EVENTS).ok();
             if let Some(before) = *watched
@@ -64,7 +66,7 @@ impl Notices {
     }
 
     /// Waits until one of the files may have changed: true, or until the time is over: false.
-    pub(super) fn wait(&self, time: Duration) -> io::Result<bool> {
+    pub(crate) fn wait(&self, time: Duration) -> io::Result<bool> {
         let limit = Instant::now() + time;
         loop {
             let left = limit.saturating_duration_since(Instant::now());
@@ -100,7 +102,7 @@ impl Notices {
     /// Without a name it is about a directory itself, or notices were lost.
     fn matters(&self, name: Option<&OsStr>) -> bool {
         name.is_none_or(|name| {
-            name == self.policy || name.to_str().is_some_and(|name| grant_name(name).is_some())
+            name == self.policy || name.to_str().is_some_and(|name| grants::name(name).is_some())
         })
     }
 }

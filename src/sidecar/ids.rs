@@ -14,7 +14,7 @@ static START: LazyLock<String> = LazyLock::new(|| {
 static COUNT: AtomicU64 = AtomicU64::new(1);
 
 /// The next id.
-pub(super) fn next() -> String {
+pub(crate) fn next() -> String {
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("{}-{count:x}", *START)
 }

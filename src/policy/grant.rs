@@ -1,0 +1,52 @@
+//! What the operator's approvals add to the policy while a bottle runs: grants.
+//!
+//! Supervise writes one file `ID.yaml` for each into the grants volume; egress and the gate follow that directory. What
+//! the manifest denies or protects stays so whatever a grant says.
+
+use serde::{Deserialize, Serialize};
+
+use super::egress::Route;
+use super::gate::PushRule;
+
+/// The version of the format of a grant that this binary writes and reads.
+pub const VERSION: u32 = 1;
+
+/// One approval.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// The format's version, [`VERSION`].
+    pub version: u32,
+    /// When it ends, in seconds since the Unix epoch; none means with the bottle.
+    #[serde(default)]
+    pub until: Option<u64>,
+    /// What egress allows by it. A credential must be one of the policy's.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// What may be pushed by it.
+    #[serde(default)]
+    pub push: Vec<GrantedPush>,
+    /// Secret findings that may pass the gate by it.
+    #[serde(default)]
+    pub findings: Vec<AllowedFinding>,
+}
+
+/// A push rule beside those of the manifest. Protected paths and refs stay protected.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantedPush {
+    /// The repository's name.
+    pub repository: String,
+    /// The rule.
+    pub rule: PushRule,
+}
+
+/// One secret finding that the operator has looked at.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllowedFinding {
+    /// The repository's name.
+    pub repository: String,
+    /// The finding's id, as the refusal says it.
+    pub finding: String,
+}

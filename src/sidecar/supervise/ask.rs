@@ -1,0 +1,3 @@
+//! What the agent may ask for.
+
+pub(crate) use crate::policy::ask::{Ask, ExceptionAsk, PushAsk, RouteAsk};
