@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The main job, end to end: an agent in a bottle clones a real repository through the gate, commits, pushes, is refused when
-# the push carries a secret, and calls an API through egress with a token that it never has. `demo.sh down` removes everything that it made.
+# the push carries a secret, calls an API through egress with a token that it never has, and asks the operator for more.
+# `demo.sh down` removes everything that it made.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 root=$PWD
@@ -67,6 +68,13 @@ if [[ ! -e $demo/origin/cert.pem ]]; then
     printf 'DEMO_API_KEY=demo-%s\n' "$(openssl rand -hex 16)" >"$demo/.env"
 fi
 token=$(cut -d= -f2 "$demo/.env")
+# The operator's page: on the same port as the last time, if there was one.
+[[ -e $demo/port ]] || {
+    port=7333
+    while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+    echo "$port" >"$demo/port"
+}
+port=$(<"$demo/port")
 manifest() { # the methods of the API's route
     sed "s|known_host_key: .*|known_host_key: $host_key|; /^agents:/,\$d" examples/hello/bottle.yaml
     cat <<YAML
@@ -79,6 +87,7 @@ manifest() { # the methods of the API's route
         source: { env: DEMO_API_KEY }
         inject: { header: x-api-key }
         placeholder: { env: API_KEY, value: key-of-nobody }
+    supervise: { port: $port }
 YAML
     sed -n '/^agents:/,$p' examples/hello/bottle.yaml
 }
@@ -121,7 +130,7 @@ if ! output=$(compose up --detach --wait --build 2>&1); then
     fail "the bottle did not start" "$output
 $(compose logs --tail 50 2>&1)"
 fi
-tick "the agent, the gate, egress, a throwaway upstream and a throwaway API are healthy"
+tick "the agent, the gate, egress, supervise, a throwaway upstream and a throwaway API are healthy"
 
 say "==> the agent works"
 output=$(agent 'git config remote.origin.url && git log --oneline') || fail "the workspace is no clone" "$output"
@@ -192,12 +201,37 @@ until curl "--data x https://api.example.org/v1/hello" >"$demo/live" && grep -q 
 done
 tick "bottle render with POST added: in force, and no container was started anew"
 
+say "==> the agent asks, the operator decides"
+requests() { (cd "$demo" && "$bottle" requests "$@" 2>&1); }
+denied "a path that no route names" path-denied https://api.example.org/extra/hello
+ask='{"ask": {"route": {"host": "api.example.org", "paths": ["/extra/**"]}}, "reason": "the demo needs it"}'
+output=$(agent "curl --silent --show-error --max-time 20 --json '$ask' \"\$BOTTLE_SUPERVISE/requests\"") || fail "the agent could not ask" "$output"
+id=$(grep -o 'r-[a-z0-9]*' <<<"$output" | head -n 1)
+[[ -n $id ]] || fail "the request has no id" "$output"
+tick "the agent asks: $id"
+denied "the same path, before anybody has decided" path-denied https://api.example.org/extra/hello
+output=$(requests list) || fail "the operator's list failed" "$output"
+grep -q "$id" <<<"$output" || fail "the request is not in the operator's list" "$output"
+output=$(requests approve "$id" --for 10s --yes) || fail "the approval failed" "$output"
+tick "bottle requests approve $id --for 10s"
+output=$(agent "curl --silent --show-error --max-time 40 \"\$BOTTLE_SUPERVISE/requests/$id?wait=30\"") || fail "the agent heard nothing" "$output"
+grep -q '"live":true' <<<"$output" || fail "the approval did not become live" "$output"
+output=$(curl https://api.example.org/extra/hello) || fail "what was approved failed" "$output"
+grep -q '^200' <<<"$output" || fail "what was approved is refused" "$output"
+tick "the agent hears that it is live, and GET /extra/hello passes"
+deadline=$((SECONDS + 30))
+until curl https://api.example.org/extra/hello >"$demo/ended" && grep -q '^403 path-denied' "$demo/ended"; do
+    ((SECONDS < deadline)) || fail "the grant did not end" "$(cat "$demo/ended")"
+done
+tick "ten seconds later the same is refused again: path-denied"
+
 cat <<TXT
 
 The bottle is running. Look around:
   cd .bottle-demo
   docker compose exec agent bash      inside: git log, git push, env
   docker compose logs git-gate egress   what the sidecars decided
+  bottle requests open                what the agent asks for, in a browser
   less compose.yaml                   what is reviewed in a pull request
 \`make demo-down\` leaves nothing behind.
 TXT

@@ -4,7 +4,7 @@
 
 use crate::manifest::diagnostic::Diagnostic;
 use crate::manifest::source::Span;
-use crate::manifest::{Agent, Bottle, List, Preset, Sidecars, Supervise, Workspace};
+use crate::manifest::{Agent, Bottle, List, Preset, Sidecars, Workspace};
 
 fn missing(errors: &mut Vec<Diagnostic>, span: Span, part: &str) {
     errors.push(
@@ -17,16 +17,11 @@ fn missing(errors: &mut Vec<Diagnostic>, span: Span, part: &str) {
 }
 
 pub(super) fn bottle(bottle: &Bottle, errors: &mut Vec<Diagnostic>) {
-    let Bottle { extends: _, egress, credentials: _, git: _, supervise, pipelock, sidecars } = bottle;
+    let Bottle { extends: _, egress, credentials: _, git: _, supervise: _, pipelock, sidecars } = bottle;
     let own = egress.iter().filter_map(|egress| egress.value.on_secret.as_ref());
     let routes = egress.iter().filter_map(|egress| egress.value.routes.as_ref()).flat_map(List::iter);
     for on_secret in own.chain(routes.filter_map(|route| route.value.on_secret.as_ref())) {
         missing(errors, on_secret.span, "`on_secret`");
-    }
-    if let Some(supervise) = supervise
-        && let Supervise::On(_) = supervise.value
-    {
-        missing(errors, supervise.span, "the sidecar `supervise`");
     }
     if let Some(pipelock) = pipelock {
         missing(errors, pipelock.span, "the sidecar `pipelock`");

@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::secret::{self, Secret};
+use super::supervise;
 use crate::manifest::source::Spanned;
 use crate::manifest::values::{Address, Host, Name};
 use crate::manifest::{
@@ -72,15 +73,18 @@ pub(super) const ENVIRONMENT: [(&str, &str); 21] = [
 /// Java goes by no variable of the others, and by no PEM file. Each virtual machine says on stderr that it has picked these
 /// up.
 const JAVA: &str = "-Dhttps.proxyHost=egress -Dhttps.proxyPort=3128 -Dhttp.proxyHost=egress -Dhttp.proxyPort=3128 \
-                    -Dhttp.nonProxyHosts=localhost|127.*|[::1]|git-gate \
+                    -Dhttp.nonProxyHosts=localhost|127.*|[::1]|git-gate|supervise \
                     -Djavax.net.ssl.trustStore=/etc/bottle/trust/truststore.jks";
 
 /// What the agent reaches without egress: itself and the sidecars.
-const NO_PROXY: &str = "localhost,127.0.0.1,::1,git-gate";
+const NO_PROXY: &str = "localhost,127.0.0.1,::1,git-gate,supervise";
 
 /// Whether a bottle has the sidecar: `egress:` says more than which certificates to trust, which is the gate's business
-/// too.
+/// too, or somebody may approve a route while the bottle runs.
 pub(super) fn is_needed(bottle: &Bottle) -> bool {
+    if supervise::is_on(bottle) {
+        return true;
+    }
     bottle.egress.as_ref().is_some_and(|egress| {
         let Section { routes, deny, extra_hosts, on_secret, upstream_proxy, extra_ca: _ } = &egress.value;
         routes.is_some()
@@ -109,20 +113,29 @@ pub(super) fn environment() -> IndexMap<String, String> {
 }
 
 pub(super) fn plan(loaded: &Loaded, bottle: &Bottle) -> Option<Egress> {
-    let section = bottle.egress.as_ref().filter(|_| is_needed(bottle))?;
-    let Section { routes, deny, extra_hosts, on_secret: _, upstream_proxy, extra_ca } = &section.value;
+    if !is_needed(bottle) {
+        return None;
+    }
     let mut secrets = Vec::new();
     let mut policy = EgressPolicy {
         version: VERSION,
-        routes: routes.iter().flat_map(List::iter).map(|rule| route(loaded, rule)).collect(),
-        deny: deny.iter().flat_map(List::iter).map(|rule| deny_rule(loaded, rule)).collect(),
-        extra_hosts: extra_hosts.iter().flat_map(Map::iter).filter_map(address).collect(),
-        upstream_proxy: upstream_proxy.as_ref().map(|url| url.value.as_str().to_owned()),
-        extra_ca: secret::authorities(loaded, extra_ca.as_ref(), &mut secrets),
-        ask: None,
+        routes: Vec::new(),
+        deny: Vec::new(),
+        extra_hosts: IndexMap::new(),
+        upstream_proxy: None,
+        extra_ca: Vec::new(),
+        ask: supervise::ask(bottle),
         on_refusal: None,
         credentials: IndexMap::new(),
     };
+    if let Some(section) = &bottle.egress {
+        let Section { routes, deny, extra_hosts, on_secret: _, upstream_proxy, extra_ca } = &section.value;
+        policy.routes = routes.iter().flat_map(List::iter).map(|rule| route(loaded, rule)).collect();
+        policy.deny = deny.iter().flat_map(List::iter).map(|rule| deny_rule(loaded, rule)).collect();
+        policy.extra_hosts = extra_hosts.iter().flat_map(Map::iter).filter_map(address).collect();
+        policy.upstream_proxy = upstream_proxy.as_ref().map(|url| url.value.as_str().to_owned());
+        policy.extra_ca = secret::authorities(loaded, extra_ca.as_ref(), &mut secrets);
+    }
     // Only what a route uses: egress has no other secret of the bottle.
     for (name, credential) in bottle.credentials.iter().flat_map(Map::iter) {
         let name_text = name.value.as_str();

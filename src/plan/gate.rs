@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::secret::{self, ETC, Secret};
+use super::supervise;
 use super::{hosts, path};
 use crate::manifest::values::{GitUrl, Transport};
 use crate::manifest::{Bottle, Credential, Loaded, Map, Operation, PushRule, Repository};
@@ -51,7 +52,7 @@ pub(super) fn plan(loaded: &Loaded, bottle: &Bottle) -> Option<Gate> {
     let none = Map::default();
     let credentials = bottle.credentials.as_ref().unwrap_or(&none);
     let mut gate = Gate {
-        policy: GatePolicy { version: VERSION, ask: None, repositories: IndexMap::new() },
+        policy: GatePolicy { version: VERSION, ask: supervise::ask(bottle), repositories: IndexMap::new() },
         known_hosts: String::new(),
         extra_hosts: IndexMap::new(),
         secrets: Vec::new(),

@@ -9,6 +9,7 @@ mod egress;
 mod gate;
 mod hosts;
 mod secret;
+mod supervise;
 
 use indexmap::IndexMap;
 
@@ -20,6 +21,7 @@ use crate::manifest::{self, Loaded, Map, Resources, Workspace};
 pub use egress::Egress;
 pub use gate::{Gate, Remote};
 pub use secret::Secret;
+pub use supervise::Supervise;
 
 /// A path on the host, with the directory of the file that names it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -41,6 +43,8 @@ pub struct Plan {
     pub egress: Option<Egress>,
     /// The git gate, where the bottle has repositories.
     pub gate: Option<Gate>,
+    /// Where the agent asks and the operator decides, where the bottle has it.
+    pub supervise: Option<Supervise>,
     /// The registry and path of published sidecar images; without it Compose builds them.
     pub images: Option<String>,
 }
@@ -198,6 +202,10 @@ fn plan(loaded: &Loaded, slug: &str, agent: &manifest::Agent, bottle: &manifest:
     let egress = egress::plan(loaded, bottle);
     let mut environment = if egress.is_some() { egress::environment() } else { IndexMap::new() };
     environment.extend(egress::placeholders(bottle));
+    let supervise = supervise::plan(bottle);
+    if supervise.is_some() {
+        environment.insert(supervise::VARIABLE.to_owned(), supervise::URL.to_owned());
+    }
     let own = env.iter().flat_map(Map::iter);
     environment
         .extend(own.map(|(name, value)| (name.value.as_str().to_owned(), value.value.as_str().to_owned())));
@@ -217,6 +225,7 @@ fn plan(loaded: &Loaded, slug: &str, agent: &manifest::Agent, bottle: &manifest:
         },
         egress,
         gate: gate::plan(loaded, bottle),
+        supervise,
         images: loaded.manifest.images.as_ref().map(|images| images.registry.value.as_str().to_owned()),
     }
 }

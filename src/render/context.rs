@@ -22,6 +22,7 @@ pub(super) struct Context {
     pub(super) agent: Agent,
     pub(super) egress: Option<Egress>,
     pub(super) gate: Option<Gate>,
+    pub(super) supervise: Option<Supervise>,
     pub(super) repositories: Vec<String>,
 }
 
@@ -64,6 +65,12 @@ pub(super) struct Gate {
     secrets: Secrets,
 }
 
+#[derive(Debug, Serialize)]
+pub(super) struct Supervise {
+    image: Option<String>,
+    port: u16,
+}
+
 /// What a sidecar's container gets of the host.
 #[derive(Debug, Default, Serialize)]
 struct Secrets {
@@ -95,7 +102,7 @@ const SHELL_COMMAND: [&str; 1] = ["bash"];
 
 impl Context {
     pub(super) fn new(plan: &Plan, base: &std::path::Path) -> Result<Self, RenderError> {
-        let Plan { slug, agent, egress, gate, images } = plan;
+        let Plan { slug, agent, egress, gate, supervise, images } = plan;
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
             hash: String::new(),
@@ -106,6 +113,10 @@ impl Context {
             agent: Agent::new(agent, gate.as_ref(), base)?,
             egress: egress.as_ref().map(|egress| Egress::new(egress, images.as_deref(), base)).transpose()?,
             gate: gate.as_ref().map(|gate| Gate::new(gate, images.as_deref(), base)).transpose()?,
+            supervise: supervise.as_ref().map(|supervise| Supervise {
+                image: published("supervise", images.as_deref()),
+                port: supervise.port,
+            }),
             repositories: gate.iter().flat_map(|gate| gate.policy.repositories.keys().cloned()).collect(),
         })
     }

@@ -29,6 +29,7 @@ pub const DIRECTORY: &str = ".bottle";
 const AGENT_SHELL: &str = include_str!("../../docker/agent-shell/Dockerfile");
 const EGRESS: &str = include_str!("../../docker/egress/Dockerfile");
 const GIT_GATE: &str = include_str!("../../docker/git-gate/Dockerfile");
+const SUPERVISE: &str = include_str!("../../docker/supervise/Dockerfile");
 
 /// The files of one agent's bundle.
 #[derive(Clone, Debug)]
@@ -144,6 +145,13 @@ impl Renderer {
         if let Some(gate) = &plan.gate {
             self.gate(&mut bundle, gate, &context, &values, own)?;
         }
+        if plan.supervise.is_some() {
+            // It judges requests by the policies as they are, and a file that is rendered anew is another one.
+            bundle.mounted.extend(plan.gate.as_ref().map(|_| own("git-gate")));
+            if context.images.is_none() {
+                bundle.add(&docker("supervise"), SUPERVISE.to_owned(), false);
+            }
+        }
         Ok(bundle)
     }
 
@@ -228,7 +236,7 @@ fn hash(context: &context::Context, gate: Option<&Gate>) -> String {
         hasher.update(text);
         hasher.update([0]);
     }
-    for dockerfile in [AGENT_SHELL, EGRESS, GIT_GATE] {
+    for dockerfile in [AGENT_SHELL, EGRESS, GIT_GATE, SUPERVISE] {
         hasher.update(dockerfile);
         hasher.update([0]);
     }
@@ -291,14 +299,18 @@ fn relative(from: &std::path::Path, to: &std::path::Path) -> Option<String> {
 mod tests {
     use std::path::Path;
 
-    use super::{AGENT_SHELL, EGRESS, GIT_GATE, relative};
+    use super::{AGENT_SHELL, EGRESS, GIT_GATE, SUPERVISE, relative};
 
     #[test]
     fn every_template_says_in_its_first_lines_that_it_was_rendered() {
         let own = super::environment::TEMPLATES.iter().copied();
-        for (name, text) in
-            own.chain([("agent-shell", AGENT_SHELL), ("egress", EGRESS), ("git-gate", GIT_GATE)])
-        {
+        let dockerfiles = [
+            ("agent-shell", AGENT_SHELL),
+            ("egress", EGRESS),
+            ("git-gate", GIT_GATE),
+            ("supervise", SUPERVISE),
+        ];
+        for (name, text) in own.chain(dockerfiles) {
             assert!(super::write::is_ours(text.as_bytes()), "{name}");
         }
     }

@@ -1,7 +1,8 @@
 //! The end-to-end tests: real containers, a real upstream, real git.
 //!
 //! They need a Docker engine and Compose (`scripts/setup.sh`). Where there is none, each test is reported as ignored, by
-//! its name. They run one after another against bottles that they share, each on branches of its own.
+//! its name. Those of one lane share bottles, and run one after another, each on branches of its own; the lanes run side by
+//! side, since most of the time is spent waiting for containers.
 
 #![expect(
     clippy::disallowed_methods,
@@ -16,38 +17,67 @@ mod egress;
 mod failures;
 mod gate;
 mod https;
+mod supervise;
 mod world;
 
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::{iter, ptr};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// A test: its name, and what it does.
 type Test = (&'static str, fn() -> Result<(), Failed>);
 
+/// A group of tests that use the same bottles: its name, its lane and the tests.
+type Group = (&'static str, &'static Lane, &'static [&'static [Test]]);
+
+/// Whose turn it is.
+type Lane = Mutex<()>;
+
+static FIRST: Lane = Mutex::new(());
+static SECOND: Lane = Mutex::new(());
+
+const GROUPS: [Group; 7] = [
+    ("agent", &FIRST, &[agent::TESTS]),
+    ("gate", &FIRST, &[gate::TESTS]),
+    ("failures", &FIRST, &[failures::TESTS]),
+    ("https", &FIRST, &[https::TESTS]),
+    ("bottles", &SECOND, &[bottles::TESTS]),
+    ("egress", &SECOND, egress::TESTS),
+    ("supervise", &SECOND, &[supervise::TESTS]),
+];
+
+/// Enough that a test that waits for its lane doesn't keep the other lane from its next one.
+const THREADS: usize = 8;
+
+fn trials(lane: &'static Lane, ignored: bool) -> impl Iterator<Item = Trial> {
+    GROUPS.into_iter().filter(move |(_, of, _)| ptr::eq(*of, lane)).flat_map(move |(group, _, tests)| {
+        tests.iter().copied().flatten().map(move |(name, test)| {
+            let run = move || {
+                let _turn = lane.lock().unwrap_or_else(PoisonError::into_inner);
+                test()
+            };
+            Trial::test(format!("{group}::{name}"), run).with_ignored_flag(ignored)
+        })
+    })
+}
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // They share containers.
-    arguments.test_threads = Some(1);
+    arguments.test_threads = Some(THREADS);
     let missing = if arguments.list { None } else { world::missing() };
     if let Some(missing) = &missing {
         println!("the end-to-end tests are not run: {missing}");
     }
-    let groups: [(&str, &[&[Test]]); 6] = [
-        ("agent", &[agent::TESTS]),
-        ("gate", &[gate::TESTS]),
-        ("failures", &[failures::TESTS]),
-        ("https", &[https::TESTS]),
-        ("bottles", &[bottles::TESTS]),
-        ("egress", egress::TESTS),
-    ];
-    let trials = groups.into_iter().flat_map(|(group, tests)| {
-        let ignored = missing.is_some();
-        tests.iter().copied().flatten().map(move |(name, test)| {
-            Trial::test(format!("{group}::{name}"), *test).with_ignored_flag(ignored)
-        })
+    let (mut first, mut second) = (trials(&FIRST, missing.is_some()), trials(&SECOND, missing.is_some()));
+    // By turns, so that both lanes begin at once.
+    let turns = iter::from_fn(|| {
+        let pair: Vec<Trial> = first.next().into_iter().chain(second.next()).collect();
+        (!pair.is_empty()).then_some(pair)
     });
-    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    let trials = turns.flatten().collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
     world::end();
     conclusion.exit_code()
 }

@@ -4,13 +4,16 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 
 /// The bottles that were started, so that none is left behind.
 static STARTED: Mutex<Vec<Project>> = Mutex::new(Vec::new());
+
+/// Who builds images.
+static BUILDS: Mutex<()> = Mutex::new(());
 
 /// The bottle that most tests use.
 static MAIN: LazyLock<Result<Project, String>> = LazyLock::new(|| {
@@ -176,7 +179,15 @@ impl Project {
 
     /// Starts the bottle and waits until all of it is healthy.
     pub(crate) fn up(&self) -> Result<(), String> {
-        let said = self.compose(&["up", "--detach", "--wait", "--build", "--quiet-pull"]);
+        // One at a time: two of them would both make the images that they share.
+        let built = {
+            let _turn = BUILDS.lock().unwrap_or_else(PoisonError::into_inner);
+            self.compose(&["build"])
+        };
+        if !built.ok {
+            return Err(built.text);
+        }
+        let said = self.compose(&["up", "--detach", "--wait", "--quiet-pull"]);
         if said.ok {
             return Ok(());
         }

@@ -9,7 +9,7 @@ use super::hosts;
 use crate::manifest::diagnostic::{Diagnostic, said_once, suggest};
 use crate::manifest::lexically_normal;
 use crate::manifest::source::{Span, Spanned};
-use crate::manifest::values::{HostPath, Name, PathBase, Transport};
+use crate::manifest::values::{Host, HostPath, Name, PathBase, Transport};
 use crate::manifest::{Agent, Bottle, Credential, Loaded, Map, Repository, Workspace};
 use egress::known_credential;
 
@@ -80,7 +80,26 @@ fn bottle(bottle: &Bottle, errors: &mut Vec<Diagnostic>) {
     same_remote(git.iter().flat_map(Map::iter), errors);
     let parts = repositories
         .filter_map(|(name, repository)| Some((name.value.as_str(), repository.extra_hosts.as_ref()?)));
+    let all = parts.clone().map(|(_, hosts)| hosts);
+    for (host, _) in
+        all.chain(egress.iter().filter_map(|egress| egress.value.extra_hosts.as_ref())).flat_map(Map::iter)
+    {
+        names_no_address(host, errors);
+    }
     hosts::merge(parts, errors);
+}
+
+/// `/etc/hosts` gives addresses to names, and Compose refuses some addresses in the place of a name.
+fn names_no_address(host: &Spanned<Host>, errors: &mut Vec<Diagnostic>) {
+    if host.value.as_str().trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok() {
+        errors.push(
+            Diagnostic::new(
+                host.span,
+                format!("`{}` is an address, and needs no other", host.value.as_str()),
+            )
+            .hint("`extra_hosts` gives addresses to names"),
+        );
+    }
 }
 
 /// Two repositories whose remotes people write alike: the agent's git could take only one of them.

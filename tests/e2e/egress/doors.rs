@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("the_agent_has_no_ipv6", ipv6),
     ("the_agent_resolves_only_the_sidecars", names),
     ("the_agent_does_not_reach_the_admin_address", admin),
+    ("whoever_stands_outside_does_not_reach_the_proxy", outside),
     ("bottles_on_one_engine_do_not_reach_each_others_sidecars", other_bottles),
     ("what_goes_by_no_variable_gets_nowhere", no_variables),
     ("nothing_gets_out_while_egress_is_stopped_or_hangs", stopped),
@@ -23,7 +24,11 @@ pub(crate) const TESTS: &[Test] = &[
 const KNOCK: &str = include_str!("knock.py");
 
 /// Knocks at doors from a container, and says which of them opened.
-fn knock(project: &Project, service: &str, doors: &[String]) -> Result<BTreeMap<String, bool>, Failed> {
+pub(crate) fn knock(
+    project: &Project,
+    service: &str,
+    doors: &[String],
+) -> Result<BTreeMap<String, bool>, Failed> {
     let doors: Vec<&str> = doors.iter().map(String::as_str).collect();
     let said = project
         .compose(&[&["exec", "-T", service, "python3", "-c", KNOCK][..], &doors].concat())
@@ -46,9 +51,16 @@ fn shut_for_the_agent(project: &Project, from: &str, doors: &[String]) -> Result
     Ok(())
 }
 
-fn addresses(project: &Project, service: &str) -> Vec<String> {
+pub(crate) fn addresses(project: &Project, service: &str) -> Vec<String> {
     let form = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
     project.inspect(service, form).split_whitespace().map(str::to_owned).collect()
+}
+
+/// The address of a service on one of the bottle's networks.
+pub(crate) fn address_on(project: &Project, service: &str, network: &str) -> String {
+    let slug = &project.slug;
+    let form = format!("{{{{(index .NetworkSettings.Networks \"bottle-{slug}_{network}\").IPAddress}}}}");
+    project.inspect(service, &form)
 }
 
 fn origin() -> Result<(), Failed> {
@@ -146,6 +158,20 @@ fn names() -> Result<(), Failed> {
     assert!(open.is_empty(), "{open:?}");
     let said = project.agent("timeout 10 getent hosts api.example.org || echo none").expect_ok()?;
     assert_eq!(said, "none\n");
+    Ok(())
+}
+
+/// The neighbour stands where the host's users and the other sidecars do. Only what is on its own network is asked: an
+/// address elsewhere may be answered by whatever the host's default route leads to.
+fn outside() -> Result<(), Failed> {
+    let project = bottle()?;
+    let [inside, outside] = ["inside", "outside"].map(|network| address_on(project, "egress", network));
+    let door = format!("tcp:{inside}:3128");
+    assert_eq!(knock(project, "agent", std::slice::from_ref(&door))?.get(&door), Some(&true), "{door}");
+    let (ping, door) = (format!("icmp:{outside}:0"), format!("tcp:{outside}:3128"));
+    let answers = knock(project, "neighbour", &[ping.clone(), door.clone()])?;
+    assert_eq!(answers.get(&ping), Some(&true), "egress is not there, so this proves nothing: {answers:?}");
+    assert_eq!(answers.get(&door), Some(&false), "whoever stands outside could use the agent's routes");
     Ok(())
 }
 

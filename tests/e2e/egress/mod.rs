@@ -1,10 +1,10 @@
 //! Egress in containers: what the agent gets through it, and that there is nothing beside it.
 
 mod clients;
-mod doors;
+pub(crate) mod doors;
 mod live;
 mod policy;
-mod world;
+pub(crate) mod world;
 
 use crate::Test;
 

@@ -51,20 +51,6 @@ fn an_empty_egress_allows_nothing_and_needs_no_sidecar() {
 }
 
 #[test]
-fn supervise_is_refused() {
-    assert_snapshot!(refused("supervise: { port: 7333 }", SHELL), @r#"
-    ----- stderr -----
-    error: the sidecar `supervise` is not part of this version of bottle yet, so this can't be rendered
-     --> bottle.yaml:3:16
-      |
-    3 |     supervise: { port: 7333 }
-      |                ^^^^^^
-    hint: take it out of the manifest to render the rest; `bottle validate` accepts it
-    ----- exit code 1 -----
-    "#);
-}
-
-#[test]
 fn pipelock_is_refused() {
     assert_snapshot!(refused("pipelock: { image: registry.example.org/pipelock:1 }", SHELL), @r#"
     ----- stderr -----
@@ -153,9 +139,7 @@ fn prompt_and_skills_are_refused() {
 
 #[test]
 fn everything_that_is_not_built_is_reported_at_once() {
-    let output = refused(
-        "egress: { on_secret: ask }\n    supervise: { port: 1 }\n    sidecars: bundled",
-        "preset: claude\n    prompt: p",
-    );
-    assert_eq!(output.stderr.matches("error: ").count(), 5, "{output}");
+    let output =
+        refused("egress: { on_secret: ask }\n    sidecars: bundled", "preset: claude\n    prompt: p");
+    assert_eq!(output.stderr.matches("error: ").count(), 4, "{output}");
 }

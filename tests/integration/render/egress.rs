@@ -1,6 +1,5 @@
 //! What egress and the agent get: the policy, the secrets, the volumes.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -8,6 +7,7 @@ use bottle::policy::egress::{Credential, Deny, EgressPolicy, Inject, OnSecret, R
 use bottle::policy::gate::SecretSource;
 use serde_yaml::Value as Yaml;
 
+use super::{mounting, mounts, service};
 use crate::support::Place;
 
 const AGENT: &str = "agents: { a: { bottle: b, preset: shell } }\n";
@@ -19,19 +19,6 @@ fn rendered(bottle: &str) -> (Yaml, EgressPolicy, Place) {
     let compose = serde_yaml::from_str(&place.read("compose.yaml")).expect("it is YAML");
     let policy = serde_yaml::from_str(&place.read(".bottle/a/egress/policy.yaml")).expect("it can be read");
     (compose, policy, place)
-}
-
-fn service<'a>(compose: &'a Yaml, name: &str) -> &'a Yaml {
-    compose.get("services").and_then(|services| services.get(name)).expect("the service is there")
-}
-
-fn mounts<'a>(compose: &'a Yaml, name: &str) -> impl Iterator<Item = (&'a str, &'a str, bool)> {
-    let text = |mount: &'a Yaml, key: &str| mount.get(key).and_then(Yaml::as_str).expect("a text");
-    let volumes = service(compose, name).get("volumes").and_then(Yaml::as_sequence).expect("a list");
-    volumes.iter().map(move |mount| {
-        let read_only = mount.get("read_only").and_then(Yaml::as_bool).unwrap_or_default();
-        (text(mount, "source"), text(mount, "target"), read_only)
-    })
 }
 
 fn variables(compose: &Yaml, name: &str) -> Vec<(String, String)> {
@@ -213,17 +200,7 @@ fn another_route_changes_the_policy_and_nothing_that_compose_reads() {
 #[test]
 fn only_egress_has_the_volume_of_the_key_and_only_egress_writes_what_is_trusted() {
     let (compose, ..) = rendered(ROUTES);
-    let mounting = |volume: &str| -> BTreeSet<(String, bool)> {
-        let services = compose.get("services").and_then(Yaml::as_mapping).expect("services");
-        let names = services.keys().map(|name| name.as_str().expect("a text"));
-        let mounts = names.flat_map(|name| {
-            mounts(&compose, name).map(move |(source, _, read_only)| (source, name.to_owned(), read_only))
-        });
-        mounts
-            .filter(|(source, ..)| *source == volume)
-            .map(|(_, name, read_only)| (name, read_only))
-            .collect()
-    };
+    let mounting = |volume: &str| mounting(&compose, volume);
     let of = |mounts: &[(&str, bool)]| mounts.iter().map(|(name, ro)| ((*name).to_owned(), *ro)).collect();
     assert_eq!(mounting("egress-state"), of(&[("egress", false)]));
     assert_eq!(mounting("trust"), of(&[("agent", true), ("egress", false)]));
@@ -244,7 +221,9 @@ fn egress_has_no_capability_no_root_and_an_admin_address_of_its_own() {
     assert_eq!(egress.get("read_only").and_then(Yaml::as_bool), Some(true));
     let command = text("command");
     assert!(command.contains("--admin=127.0.0.1:") && !command.contains("--user"), "{command}");
-    assert_eq!(text("networks"), "- inside\n- outside\n");
+    // Only the agent's network has the name by which it listens.
+    assert_eq!(text("networks"), "inside:\n  aliases:\n  - inside.egress\noutside: {}\n");
+    assert!(command.contains("--listen=inside.egress:3128"), "{command}");
     let agent = service(&compose, "agent");
     assert_eq!(
         serde_yaml::to_string(agent.get("networks").expect("it has one")).expect("YAML"),

@@ -3,10 +3,14 @@
 mod egress;
 mod escaping;
 mod examples;
+mod supervise;
 mod writing;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
+
+use serde_yaml::Value as Yaml;
 
 /// `docker compose`, which needs no engine to read a file. Without it the tests that ask Compose fail, so that nobody
 /// takes what was skipped for what has passed; `BOTTLE_TEST_WITHOUT_COMPOSE` says that it is meant.
@@ -55,4 +59,29 @@ fn docker_config() -> std::ffi::OsString {
     std::env::var_os("DOCKER_CONFIG").unwrap_or_else(|| {
         Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".docker").into_os_string()
     })
+}
+
+/// A service of a rendered compose.yaml.
+pub(crate) fn service<'a>(compose: &'a Yaml, name: &str) -> &'a Yaml {
+    compose.get("services").and_then(|services| services.get(name)).expect("the service is there")
+}
+
+/// What a service mounts: the source, the target, and whether it can't write there.
+pub(crate) fn mounts<'a>(compose: &'a Yaml, name: &str) -> impl Iterator<Item = (&'a str, &'a str, bool)> {
+    let text = |mount: &'a Yaml, key: &str| mount.get(key).and_then(Yaml::as_str).expect("a text");
+    let volumes = service(compose, name).get("volumes").and_then(Yaml::as_sequence).expect("a list");
+    volumes.iter().map(move |mount| {
+        let read_only = mount.get("read_only").and_then(Yaml::as_bool).unwrap_or_default();
+        (text(mount, "source"), text(mount, "target"), read_only)
+    })
+}
+
+/// Which services mount a source, and whether they can't write there.
+pub(crate) fn mounting(compose: &Yaml, volume: &str) -> BTreeSet<(String, bool)> {
+    let services = compose.get("services").and_then(Yaml::as_mapping).expect("services");
+    let names = services.keys().map(|name| name.as_str().expect("a text"));
+    let mounts = names.flat_map(|name| {
+        mounts(compose, name).map(move |(source, _, read_only)| (source, name.to_owned(), read_only))
+    });
+    mounts.filter(|(source, ..)| *source == volume).map(|(_, name, read_only)| (name, read_only)).collect()
 }
