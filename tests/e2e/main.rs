@@ -37,19 +37,20 @@ type Lane = Mutex<()>;
 
 static FIRST: Lane = Mutex::new(());
 static SECOND: Lane = Mutex::new(());
+static THIRD: Lane = Mutex::new(());
 
 const GROUPS: [Group; 7] = [
     ("agent", &FIRST, &[agent::TESTS]),
     ("gate", &FIRST, &[gate::TESTS]),
     ("failures", &FIRST, &[failures::TESTS]),
-    ("https", &FIRST, &[https::TESTS]),
-    ("bottles", &SECOND, &[bottles::TESTS]),
+    ("https", &THIRD, &[https::TESTS]),
+    ("bottles", &THIRD, &[bottles::TESTS]),
     ("egress", &SECOND, egress::TESTS),
-    ("supervise", &SECOND, &[supervise::TESTS]),
+    ("supervise", &THIRD, &[supervise::TESTS]),
 ];
 
-/// Enough that a test that waits for its lane doesn't keep the other lane from its next one.
-const THREADS: usize = 8;
+/// Enough that a test that waits for its lane doesn't keep the other lanes from their next ones.
+const THREADS: usize = 12;
 
 fn trials(lane: &'static Lane, ignored: bool) -> impl Iterator<Item = Trial> {
     GROUPS.into_iter().filter(move |(_, of, _)| ptr::eq(*of, lane)).flat_map(move |(group, _, tests)| {
@@ -70,11 +71,11 @@ fn main() -> ExitCode {
     if let Some(missing) = &missing {
         println!("the end-to-end tests are not run: {missing}");
     }
-    let (mut first, mut second) = (trials(&FIRST, missing.is_some()), trials(&SECOND, missing.is_some()));
-    // By turns, so that both lanes begin at once.
+    let mut lanes = [&FIRST, &SECOND, &THIRD].map(|lane| trials(lane, missing.is_some()));
+    // By turns, so that all lanes begin at once.
     let turns = iter::from_fn(|| {
-        let pair: Vec<Trial> = first.next().into_iter().chain(second.next()).collect();
-        (!pair.is_empty()).then_some(pair)
+        let turn: Vec<Trial> = lanes.iter_mut().filter_map(Iterator::next).collect();
+        (!turn.is_empty()).then_some(turn)
     });
     let trials = turns.flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
