@@ -425,7 +425,7 @@ async fn a_request_is_shown_with_what_it_means() {
 async fn markup_of_the_agent_is_text_on_the_page() {
     let world = World::new().await;
     let reason =
-        "</blockquote><script>alert(1)</script><img src=x onerror='alert(2)'>\u{202e}\u{1b}[31m{{ 7*7 }}";
+        "</blockquote><script>alert(1)</script><img src=x onerror='alert(2)'>\u{202e}\u{1b}[31m{{ 997*997 }}";
     let ask = json!({ "route": { "host": "api.example.org", "paths": ["/\"><script>alert(3)</script>"] } });
     let asked = world.desk.ask(serde_json::from_value(ask).unwrap(), reason);
     if asked.is_err() {
@@ -438,7 +438,7 @@ async fn markup_of_the_agent_is_text_on_the_page() {
         let page = world.raw(&format!("GET {path}"), &[("cookie", &cookie)], "").await;
         assert_eq!(page.status, 200, "{page:?}");
         assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
-        for bad in ["<script>", "<img", "<b>&", "\u{202e}", "\u{1b}", "49"] {
+        for bad in ["<script>", "<img", "<b>&", "\u{202e}", "\u{1b}", "994009"] {
             assert!(!page.body.contains(bad), "{bad:?} in {}", page.body);
         }
         assert!(page.body.contains("&lt;script&gt;alert(1)"), "{}", page.body);
