@@ -4,7 +4,7 @@
 mod file;
 mod json;
 mod queue;
-mod time;
+pub(crate) mod time;
 
 pub(crate) use file::{MAX_BYTES, Rotated};
 pub(crate) use json::Line;

@@ -20,7 +20,7 @@ impl fmt::Display for Rfc3339 {
 
 /// The date that is so many days after 1970-01-01, by Howard Hinnant's `civil_from_days`: years that begin on the first of
 /// March have their leap day at the end, so that the months follow a simple rule.
-fn date(days: u64) -> (u64, u64, u64) {
+pub(crate) fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

@@ -1,10 +1,13 @@
 //! Times as RFC 3339 has them, both ways.
 
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::sidecar::audit::time::{Rfc3339, date};
+
 /// A time in seconds since the epoch, in UTC with milliseconds, as every log here writes it.
 pub(crate) fn written(seconds: u64) -> String {
-    let (year, month, day) = date(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z")
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH);
+    Rfc3339(time).to_string()
 }
 
 /// Reads a time, in milliseconds since the epoch. Times before that are none that a log here has.
@@ -58,20 +61,7 @@ pub(crate) fn read(text: &str) -> Option<u64> {
     Some(seconds * 1000 + millis)
 }
 
-/// The date that is so many days after 1970-01-01, by Howard Hinnant's `civil_from_days`: years that begin on the first of
-/// March have their leap day at the end, so that the months follow a simple rule.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    (era * 400 + year_of_era + next_year, month, day)
-}
-
-/// The other way, for years from 1970: `days_from_civil` of the same.
+/// The other way of [`date`], for years from 1970: Howard Hinnant's `days_from_civil`.
 fn days(year: u64, month: u64, day: u64) -> u64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let (era, year_of_era) = (year / 400, year % 400);

@@ -276,6 +276,20 @@ async fn another_page_decides_nothing_with_the_cookie() {
 }
 
 #[tokio::test]
+async fn health_is_told_by_any_name_and_nothing_else_is() {
+    let world = World::new().await;
+    let elsewhere = [("host", "operator.supervise:1")];
+    let answer = world.raw("GET /healthz", &elsewhere, "").await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"));
+    for line in
+        ["POST /healthz", "GET /healthz/", "GET //healthz", "GET /healthz/../api/requests", "GET /api/health"]
+    {
+        let answer = world.raw(line, &elsewhere, "").await;
+        assert!((400..500).contains(&answer.status), "{line}: {answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_rebound_name_is_not_ours() {
     let world = World::new().await;
     let port = world.address.port();
