@@ -121,8 +121,9 @@ pub(super) fn granted(route: &Route, policy: &EgressPolicy) -> Result<(), Invali
     if route.private && !known().any(|known| known.private) {
         return Err(invalid(place, "no route of the manifest has `private: true` for this host"));
     }
-    if route.credential.is_some() && !known().any(|known| known.credential == route.credential) {
-        return Err(invalid(place, "no route of the manifest uses this credential for this host"));
+    let uses = |known: &Route, port| known.credential == route.credential && known.ports.contains(port);
+    if route.credential.is_some() && !route.ports.iter().all(|port| known().any(|known| uses(known, port))) {
+        return Err(invalid(place, "no route of the manifest uses this credential for this host and port"));
     }
     if route.host.parse::<std::net::IpAddr>().is_ok() && known().next().is_none() {
         return Err(invalid(place, "no route of the manifest names this address"));

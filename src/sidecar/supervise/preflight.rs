@@ -147,18 +147,21 @@ fn route(ask: &RouteAsk, policies: &Policies) -> Result<Route, Refused> {
         if list.is_empty() { usual.iter().map(|text| (*text).to_owned()).collect() } else { list.to_vec() }
     };
     let known = || policy.routes.iter().filter(|have| have.host == host && have.scheme == *scheme);
-    // Of several credentials it isn't clear which one is meant; that is for the manifest to say.
-    let mut credentials: Vec<_> = known().filter_map(|have| have.credential.clone()).collect();
+    let usual = if *scheme == Scheme::Https { 443 } else { 80 };
+    let port = port.unwrap_or(usual);
+    // Of several credentials it isn't clear which one is meant, and another port is another service; that is for the
+    // manifest to say.
+    let same_port = known().filter(|have| have.ports.contains(&port));
+    let mut credentials: Vec<_> = same_port.filter_map(|have| have.credential.clone()).collect();
     credentials.sort();
     credentials.dedup();
-    let usual = if *scheme == Scheme::Https { 443 } else { 80 };
     let route = Route {
         source: SOURCE.to_owned(),
         private: known().any(|have| have.private),
         credential: credentials.pop().filter(|_| credentials.is_empty()),
         host: host.clone(),
         scheme: *scheme,
-        ports: vec![port.unwrap_or(usual)],
+        ports: vec![port],
         methods: texts(&or(methods, &["GET", "HEAD"]))?,
         paths: texts(&or(paths, &["/**"]))?,
         websocket: *websocket,
@@ -204,21 +207,11 @@ fn check_route(route: &Route, policy: &EgressPolicy) -> Result<(), Refused> {
     if host_of(&route.host, policy)? != route.host {
         return Err(invalid("the host is not in its one form", "name a host such as `api.example.org`"));
     }
+    // Private addresses, credentials and all the rest: as egress itself judges the grant.
     let grant = Rule::Route(route.clone()).grant("g-preflight", None);
     Rules::new(policy, &[grant]).map_err(|error| {
         invalid(error.problem, "see the names of methods and paths in docs/src/egress-policy.md")
     })?;
-    let of_host = || policy.routes.iter().filter(|have| have.host == route.host);
-    if route.private && !of_host().any(|have| have.private) {
-        return Err(invalid(
-            "no route of the manifest has `private: true` for this host",
-            "ask for a public host",
-        ));
-    }
-    let uses = |name: &String| of_host().any(|have| have.credential.as_ref() == Some(name));
-    if route.credential.as_ref().is_some_and(|name| !uses(name)) {
-        return Err(invalid("no route of the manifest uses this credential for this host", "leave it out"));
-    }
     match policy.deny.iter().find(|deny| denies_all(deny, route)) {
         Some(deny) => Err(Refused::new(
             Code::AskDenied,

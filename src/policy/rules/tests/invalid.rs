@@ -156,3 +156,24 @@ fn the_rest_of_the_policy_is_checked_too() {
         assert!(Rules::new(&policy, &[]).is_err(), "{policy:?}");
     }
 }
+
+#[test]
+fn a_grant_takes_a_credential_only_to_the_host_and_port_that_the_manifest_gives_it_to() {
+    let credential = Some("key".to_owned());
+    let known = Route { credential: credential.clone(), ..route("f:1", "api.example.org") };
+    let mut policy = policy(vec![known.clone()], vec![]);
+    let text = "{ source: \"f:9\", secret: !env KEY, inject: bearer }";
+    policy.credentials.insert("key".to_owned(), serde_yaml::from_str(text).expect("a credential"));
+    let judged =
+        |route: Route| Rules::new(&policy, &[grant(vec![Route { source: "g:1".to_owned(), ..route }])]);
+    assert!(judged(Route { paths: strings("/more"), ..known.clone() }).is_ok());
+    for other in [
+        Route { ports: vec![8443], ..known.clone() },
+        Route { ports: vec![443, 8443], ..known.clone() },
+        Route { host: "*.example.org".to_owned(), ..known.clone() },
+        Route { host: "www.api.example.org".to_owned(), ..known.clone() },
+    ] {
+        let error = judged(other).expect_err("it is another host or port");
+        assert!(error.problem.contains("this credential"), "{error}");
+    }
+}
