@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use super::audit::{Audit, Event};
 use super::credential::become_user;
 use super::limits::Limits;
-use super::live::Live;
+use super::live::{Live, Snapshot};
 use super::metrics::Metrics;
 use super::tls::{Authority, Roots};
 use super::upstream::Upstream;
@@ -109,7 +109,9 @@ async fn serve(listen: Listen, admin: SocketAddr, egress: Arc<Egress>) -> Result
     report_panics(Arc::clone(&egress.audit));
     let generation = egress.live.now().generation;
     egress.audit.event(Event::Start { generation, listen, admin });
-    tokio::spawn(follow(Arc::clone(&egress)));
+    // From before the first change there can be: what changes before this is looked at would never be told.
+    let changes = Changes { snapshots: egress.live.subscribe(), problems: egress.live.problems() };
+    tokio::spawn(follow(Arc::clone(&egress), changes));
     egress.live.watch().context("could not watch the policy")?;
     tokio::spawn(admin::serve(admin_listener, Arc::clone(&egress)));
     let (drain, draining) = watch::channel(false);
@@ -148,9 +150,14 @@ fn tell(egress: &Egress) {
     reporter.tell(Report { generation: snapshot.generation, grants, problem: egress.live.problem() });
 }
 
+/// What `follow` is woken by.
+struct Changes {
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    problems: watch::Receiver<Option<String>>,
+}
+
 /// Acts on each change of the policy and its files.
-async fn follow(egress: Arc<Egress>) {
-    let (mut snapshots, mut problems) = (egress.live.subscribe(), egress.live.problems());
+async fn follow(egress: Arc<Egress>, Changes { mut snapshots, mut problems }: Changes) {
     let first = egress.live.problem();
     if let Some(problem) = first.as_deref() {
         egress
