@@ -11,6 +11,9 @@ use super::gate::SecretSource;
 /// The version of the format of `policy.yaml` that this binary writes and reads.
 pub const VERSION: u32 = 1;
 
+/// The most seconds for which a request is held.
+pub const MAX_HELD: u64 = 20;
+
 /// The whole of `policy.yaml`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -38,7 +41,7 @@ pub struct EgressPolicy {
     /// What happens to a request to a host that no route names, beside its refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_refusal: Option<OnRefusal>,
-    /// What is allowed; nothing else is. It stands last: a file that was cut off allows less, never more.
+    /// What is allowed; nothing else is.
     #[serde(default)]
     pub routes: Vec<Route>,
 }

@@ -45,6 +45,8 @@ fn run<T>(
     // What follows the last star, and what it has not taken yet.
     let mut back = None;
     loop {
+        #[cfg(test)]
+        super::work::did(1);
         let here = name.clone();
         let Some(item) = name.next() else { return pattern.all(|want| star(&want)) };
         match pattern.next() {

@@ -20,6 +20,9 @@ pub struct Grant {
     /// When it ends, in seconds since the Unix epoch; none means with the bottle.
     #[serde(default)]
     pub until: Option<u64>,
+    /// Whether it is over after one request, or one push. The sidecar that enforces it claims it before anything leaves.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub once: bool,
     /// What egress allows by it. A credential must be one of the policy's.
     #[serde(default)]
     pub routes: Vec<Route>,
@@ -49,4 +52,9 @@ pub struct AllowedFinding {
     pub repository: String,
     /// The finding's id, as the refusal says it.
     pub finding: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }

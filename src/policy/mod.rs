@@ -12,3 +12,6 @@ pub mod host;
 pub mod path;
 pub mod reason;
 pub mod rules;
+pub mod whole;
+#[cfg(test)]
+mod work;

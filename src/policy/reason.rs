@@ -1,4 +1,5 @@
-//! The reason codes: one per cause, the same in a `remote:` line, a log and the documentation.
+//! The reason codes: one per cause, the same in an answer of egress, a `remote:` line of the gate, a finding of
+//! `bottle doctor`, a log and the documentation (docs/src/reasons.md, which a test generates from here).
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,9 +21,21 @@ macro_rules! reasons {
                 match self { $(Self::$variant => $code,)* }
             }
 
+            /// What it means, as one sentence.
+            pub fn sentence(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),*).trim_ascii(),)* }
+            }
+
             /// What would allow it, or mend it.
             pub fn hint(self) -> &'static str {
                 match self { $(Self::$variant => $hint,)* }
+            }
+
+            /// The code as a title: `Route missing`.
+            pub fn title(self) -> String {
+                let words = self.code().replace('-', " ");
+                let (first, rest) = words.split_at_checked(1).unwrap_or_default();
+                format!("{}{rest}", first.to_uppercase())
             }
 
             /// Whether the same request may succeed later without a change of the manifest or of the request.
@@ -77,7 +90,7 @@ reasons! {
     /// No route names the host.
     RouteMissing = "route-missing", false, "add a route for the host under `egress: routes:` in bottle.yaml";
     /// No route names the host, and the operator has not approved it while the request was held.
-    PendingApproval = "pending-approval", true, "the operator was told of the request and has not approved it yet: send it again later";
+    PendingApproval = "pending-approval", true, "nobody has approved it while it was held: send it again in a while";
     /// A deny rule matches.
     RouteDenied = "route-denied", false, "a rule under `egress: deny:` wins over every route; change it in bottle.yaml";
     /// Routes name the host, and none of them the port or the scheme.
@@ -104,6 +117,8 @@ reasons! {
     RequestTimeout = "request-timeout", true, "send the whole head of a request within 30 seconds, and keep sending its body";
     /// The agent has too many connections or streams open.
     EgressBusy = "egress-busy", true, "close some connections, or reuse them";
+    /// A grant for one request allows it, and can't be marked as used.
+    GrantUnclaimed = "grant-unclaimed", true, "the grant is for one request, which has to be written down first: the report directory of the sidecar must be writable";
     /// The policy changed while the request was under way, and no longer allows it.
     PolicyChanged = "policy-changed", false, "see `rule`; a new request is judged by the new policy";
     /// The name could not be resolved.
@@ -120,6 +135,116 @@ reasons! {
     EgressFailed = "egress-failed", true, "see the log of egress";
     /// Something inside the gate failed.
     GateFailed = "gate-failed", true, "see the gate's log";
+    /// There is no `docker` program, and everything of a bottle is started by it.
+    EngineMissing = "engine-missing", false, "install Docker Engine and its command line";
+    /// The container engine does not answer, so nothing of the bottle can start.
+    EngineDown = "engine-down", true, "start the engine: `sudo systemctl start docker`";
+    /// The engine is older than any that a bottle was seen to work on.
+    EngineOld = "engine-old", false, "install Docker Engine 20.10 or newer";
+    /// The engine runs containers of another system, and a bottle's are Linux containers.
+    EngineNotLinux = "engine-not-linux", false, "switch the engine to Linux containers";
+    /// The engine is Podman, which ignores the network options that keep the agent from services of this machine.
+    EnginePodman = "engine-podman", false, "use Docker Engine, or bind the services of this machine to 127.0.0.1";
+    /// The engine runs without root: the keys' users are mapped, and a file that only its owner reads may be closed to them.
+    EngineRootless = "engine-rootless", false, "if the gate says that a key can't be read, use `ssh_agent: true`";
+    /// `SELinux` is on, and a container may not read what is mounted without a label that allows it.
+    EngineSelinux = "engine-selinux", false, "label the bundle: `chcon --recursive --type container_file_t .bottle`";
+    /// Docker Compose isn't there, and it is what starts the bundle.
+    ComposeMissing = "compose-missing", false, "install Docker Compose 2.20 or newer as a plugin of `docker`";
+    /// Docker Compose is older than what the bundle needs: bind mounts that are never made, images that are always built.
+    ComposeOld = "compose-old", false, "install Docker Compose 2.20 or newer";
+    /// Docker Compose does not accept the bundle together with your own override file and environment.
+    ComposeRefuses = "compose-refuses", false, "run `docker compose config --quiet`, and mend what it names";
+    /// The engine doesn't know the OCI runtime that the agent's container is to run in.
+    RuntimeMissing = "runtime-missing", false, "install the runtime and name it in the engine's configuration, or change `runtime:` in bottle.yaml";
+    /// The engine's clock is not this machine's: certificates and the ends of grants are judged by it.
+    ClockSkew = "clock-skew", false, "set the clocks, or restart the engine's virtual machine";
+    /// There is little room left for images, volumes and logs.
+    DiskFull = "disk-full", false, "`docker system prune` removes what no container uses";
+    /// The bundle was not rendered yet.
+    BundleMissing = "bundle-missing", false, "`bottle render > compose.yaml`";
+    /// What is on disk is not what the manifest renders to, so what would run is not what was reviewed.
+    BundleDrift = "bundle-drift", false, "`bottle render --check` shows the difference; `bottle render > compose.yaml` ends it";
+    /// Somebody else's container, network or volume has a name that the bottle needs, and Compose would refuse it or use it.
+    NameTaken = "name-taken", false, "remove it if nobody needs it, or give the agent another name";
+    /// A bottle of the same name was started from another directory, and its containers would be replaced.
+    ProjectElsewhere = "project-elsewhere", false, "`docker compose down` there first, or give one agent another name";
+    /// Something is left of an older bundle or of a start that did not come to its end.
+    LeftOver = "left-over", false, "`bottle cleanup` says what it would remove, and asks";
+    /// The engine has too few free address ranges for the bottle's networks.
+    AddressesExhausted = "addresses-exhausted", false, "`docker network prune` removes unused networks; `default-address-pools` in the engine's configuration gives more";
+    /// Something else listens on the port of the operator's page, so that supervise would not start.
+    PortTaken = "port-taken", false, "end it, or choose another `port` under `supervise:` in bottle.yaml";
+    /// The environment variable of a credential is not set, so that what needs it is refused.
+    CredentialUnset = "credential-unset", false, "set the variable where `docker compose up` is run";
+    /// A file that the manifest names isn't there, and Compose refuses to start without it.
+    FileMissing = "file-missing", false, "make the file, or change its path in bottle.yaml";
+    /// A file that the manifest names can't be read.
+    FileUnreadable = "file-unreadable", false, "let its owner read it: `chmod u+r FILE`";
+    /// Others than its owner can read a secret.
+    FileOpen = "file-open", false, "`chmod 600 FILE`";
+    /// The key is protected by a passphrase, which nobody is there to type.
+    KeyEncrypted = "key-encrypted", false, "load it into an SSH agent and write `ssh_agent: true` in the place of `identity_file`";
+    /// The SSH agent that the manifest relies on isn't there or holds no key.
+    AgentUnusable = "agent-unusable", false, "start one and load a key: `eval \"$(ssh-agent)\" && ssh-add`";
+    /// A container of the bottle runs, and isn't well.
+    SidecarUnhealthy = "sidecar-unhealthy", true, "see `docker compose logs` of the service";
+    /// What is asked for is nothing that could be approved, or it is not written as it must be.
+    AskInvalid = "ask-invalid", false, "the message says what is wrong; ask for one exact thing";
+    /// What is asked for is allowed already.
+    AskNeedless = "ask-needless", false, "send again what was refused";
+    /// The manifest denies what is asked for, and no approval could change that.
+    AskDenied = "ask-denied", false, "go on without it; a rule under `egress: deny:` wins over every approval";
+    /// The same was rejected, revoked or withdrawn a short while ago.
+    AskRepeated = "ask-repeated", true, "go on without it; the answer says when it is taken again";
+    /// Too many requests wait for the operator, too many were made, or too many grants are in force.
+    DeskFull = "desk-full", true, "wait for an answer, or withdraw a request";
+    /// The agent asks or withdraws too often.
+    TooFast = "too-fast", true, "ask for less, with patterns, and less often";
+    /// Too many calls of the agent wait for a decision.
+    WaitsFull = "waits-full", true, "wait in one place, or look without waiting";
+    /// There is no request of this id.
+    RequestUnknown = "request-unknown", false, "list the requests, or use the id that the asking answered";
+    /// The request has been decided, withdrawn or has expired.
+    RequestClosed = "request-closed", false, "look at what became of it";
+    /// No grant of this id is in force.
+    GrantUnknown = "grant-unknown", false, "list the grants that are in force";
+    /// No route uses a credential of this name.
+    CredentialUnknown = "credential-unknown", false, "list those that can be entered with `bottle requests credential`";
+    /// What was entered can't be carried by a request, or egress could not open it.
+    CredentialRefused = "credential-refused", false, "enter one that requests can carry";
+    /// Egress does not answer supervise.
+    EgressSilent = "egress-silent", true, "see the log of egress, and enter it again";
+    /// What was reviewed is not what is in force now.
+    ReviewStale = "review-stale", false, "look at it again, and decide again";
+    /// What is to be approved is more than was asked for, or for a time that no grant has.
+    TooWide = "too-wide", false, "approve what was asked for, or less";
+    /// The decision could not be made durable, or what it needs could not be read.
+    StoreFailed = "store-failed", true, "see the log of supervise";
+    /// The token or the session is missing, is not of this bottle, or does not reach so far.
+    Unauthorized = "unauthorized", false, "`bottle requests` in the bundle's directory finds the token; `bottle requests open` prints a link to the page";
+    /// There have been too many wrong tokens or links in a short time.
+    TooManyAttempts = "too-many-attempts", false, "use the token of this bottle";
+    /// Too many pages of the operator are open.
+    TooManyStreams = "too-many-streams", true, "close some of them";
+    /// Supervise is called by a name that isn't its own.
+    HostUnknown = "host-unknown", false, "call it by the address that bottle gives";
+    /// A page of another origin calls supervise, or something that doesn't say that it is our own page.
+    OriginRefused = "origin-refused", false, "open the page with `bottle requests open`; a program calls without `Origin`";
+    /// The body of a call to supervise is not said to be JSON, or the caller takes no JSON.
+    TypeUnsupported = "type-unsupported", false, "send `Content-Type: application/json`, and accept JSON";
+    /// The path, the query or the body of a call to supervise can't be read.
+    BodyInvalid = "body-invalid", false, "see docs/src/supervise.md and docs/src/supervise-operator.md";
+    /// The body of a call to supervise is larger than 64 KiB.
+    BodyTooLarge = "body-too-large", false, "send less: exact rules with patterns, and few words";
+    /// The body of a call to supervise did not arrive in time.
+    BodySlow = "body-slow", true, "send it again";
+    /// Supervise has nothing at this path.
+    PathUnknown = "path-unknown", false, "see docs/src/supervise.md and docs/src/supervise-operator.md";
+    /// Supervise has the path, and not this method of it.
+    MethodUnknown = "method-unknown", false, "see docs/src/supervise.md and docs/src/supervise-operator.md";
+    /// Something inside supervise failed.
+    SuperviseFailed = "supervise-failed", true, "see the log of supervise";
 }
 
 /// No reason has this code.
@@ -152,6 +277,17 @@ mod tests {
             assert_eq!(reason.code().parse(), Ok(*reason));
         }
         assert!("no-such-code".parse::<Reason>().is_err());
+    }
+
+    #[test]
+    fn every_reason_says_what_it_means_and_what_would_help() {
+        for reason in Reason::ALL {
+            let (sentence, hint) = (reason.sentence(), reason.hint());
+            assert!(sentence.ends_with('.') && sentence.len() > 10, "{reason}: {sentence}");
+            assert!(hint.len() > 5 && !hint.ends_with('.'), "{reason}: {hint}");
+        }
+        assert_eq!(Reason::RouteMissing.title(), "Route missing");
+        assert_eq!(Reason::RouteMissing.sentence(), "No route names the host.");
     }
 
     #[test]

@@ -13,6 +13,8 @@
 //! 3. a method that is named before `ANY`;
 //! 4. the order of the manifest, and then of the grants.
 //!
+//! A grant for one request comes after all of them: what is allowed without it doesn't use it up.
+//!
 //! A refusal names the nearest route: the one that allows the most of the request, in the order host, port, method, path,
 //! WebSocket.
 
@@ -28,10 +30,12 @@ use super::host::Host;
 use super::path::Readings;
 use super::reason::Reason;
 use compiled::{Allow, HostPattern, HostRules, Refuse, Specificity, Stage};
+pub use once::Once;
 
 mod check;
 mod compiled;
 mod hint;
+mod once;
 #[cfg(test)]
 mod tests;
 
@@ -70,6 +74,15 @@ pub struct Target<'a> {
     pub host: &'a Host,
     /// The TCP port.
     pub port: u16,
+}
+
+/// What allows a request.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    /// The route.
+    pub route: Arc<Route>,
+    /// The grant for one request that it comes from: it has to be claimed before anything leaves.
+    pub once: Option<Arc<Once>>,
 }
 
 /// Why it was refused.
@@ -115,13 +128,14 @@ impl Rules {
         let ask = policy.ask.clone();
         let mut rules = Self { names: HashMap::new(), below: HashMap::new(), addresses: HashMap::new(), ask };
         for route in &policy.routes {
-            rules.allow(route, policy)?;
+            rules.allow(route, None, policy)?;
         }
         for grant in grants {
             check::version("a grant", grant.version)?;
+            let once = grant.once.then(|| Arc::new(Once::new(grant.until)));
             for route in &grant.routes {
                 check::granted(route, policy)?;
-                rules.allow(route, policy)?;
+                rules.allow(route, once.as_ref(), policy)?;
             }
         }
         for deny in &policy.deny {
@@ -131,14 +145,30 @@ impl Rules {
         Ok(rules)
     }
 
-    /// Judges a request. The route that is given is the most specific one that allows it.
+    /// Judges a request by what is allowed for longer than one request. The route that is given is the most specific one
+    /// that allows it.
     ///
     /// # Errors
     ///
     /// The refusal, when no route allows it or a deny rule matches.
     pub fn judge(&self, request: &Request<'_>) -> Result<Arc<Route>, Denied> {
+        let permit = self.find(request, |allow| allow.once.is_none())?;
+        Ok(permit.route)
+    }
+
+    /// Judges a request that is about to be sent, and tells of the grant that it would use up.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::judge`].
+    pub fn permit(&self, request: &Request<'_>) -> Result<Permit, Denied> {
+        self.find(request, |allow| !allow.is_spent())
+    }
+
+    fn find(&self, request: &Request<'_>, counts: impl Fn(&Allow) -> bool) -> Result<Permit, Denied> {
         let readings = Readings::of(request.path);
         let mut best: Option<(Specificity, &Allow)> = None;
+        let mut once = None;
         let mut nearest: Option<(Stage, &Allow)> = None;
         for rules in self.of(request.target.host) {
             if let Some(deny) = rules.denies.iter().find(|deny| deny.matches(request, readings.as_ref().ok()))
@@ -149,11 +179,13 @@ impl Rules {
                 // Only a deny rule of a wider domain may still have a say.
                 continue;
             }
-            for allow in &rules.routes {
+            let mut once_here = None;
+            for allow in rules.routes.iter().filter(|allow| counts(allow)) {
                 match allow.judge(request, readings.as_ref().ok()) {
                     Ok(found) => {
+                        let best = if allow.once.is_some() { &mut once_here } else { &mut best };
                         if best.is_none_or(|(best, _)| found > best) {
-                            best = Some((found, allow));
+                            *best = Some((found, allow));
                         }
                     }
                     Err(stage) => {
@@ -163,13 +195,29 @@ impl Rules {
                     }
                 }
             }
+            once = once.or(once_here);
         }
-        if let Some((_, allow)) = best {
-            return Ok(Arc::clone(&allow.route));
+        if let Some((_, allow)) = best.or(once) {
+            return Ok(Permit { route: Arc::clone(&allow.route), once: allow.once.clone() });
         }
         let nearest = nearest.map(|(stage, allow)| (stage, &*allow.route));
         let (denied, ask) = hint::refused(request, nearest, &readings);
         Err(self.with(denied, ask))
+    }
+
+    /// Judges a request under way that a grant for one request has let through: that grant is over, and only a deny rule
+    /// may end the request.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, when a deny rule matches.
+    pub fn judge_claimed(&self, request: &Request<'_>) -> Result<(), Denied> {
+        let readings = Readings::of(request.path);
+        let mut denies = self.of(request.target.host).flat_map(|rules| &rules.denies);
+        match denies.find(|deny| deny.matches(request, readings.as_ref().ok())) {
+            Some(deny) => Err(hint::denied(&deny.source)),
+            None => Ok(()),
+        }
     }
 
     /// Judges a connection before its first request: whether any request to this target could be allowed.
@@ -184,8 +232,9 @@ impl Rules {
             if let Some(deny) = rules.denies.iter().find(|deny| deny.matches_all(target)) {
                 return Err(hint::denied(&deny.source));
             }
-            allowed |= rules.routes.iter().any(|allow| allow.is_for(target));
-            nearest = nearest.or(rules.routes.first());
+            let mut routes = rules.routes.iter().filter(|allow| !allow.is_spent());
+            allowed |= routes.clone().any(|allow| allow.is_for(target));
+            nearest = nearest.or_else(|| routes.next());
         }
         if allowed {
             return Ok(());
@@ -200,9 +249,14 @@ impl Rules {
         Denied { ask, ..denied }
     }
 
-    fn allow(&mut self, route: &Route, policy: &EgressPolicy) -> Result<(), InvalidPolicy> {
+    fn allow(
+        &mut self,
+        route: &Route,
+        once: Option<&Arc<Once>>,
+        policy: &EgressPolicy,
+    ) -> Result<(), InvalidPolicy> {
         let host = check::route(route, policy)?;
-        self.named(host).routes.push(Allow::new(route)?);
+        self.named(host).routes.push(Allow::new(route, once.cloned())?);
         Ok(())
     }
 

@@ -7,6 +7,8 @@ const MAX_DECODED: u8 = 2;
 
 /// What each of the steps makes of a reading that was decoded so many times.
 pub(super) fn successors(reading: &str, decoded: u8) -> Result<Vec<(String, u8)>, Ambiguous> {
+    #[cfg(test)]
+    super::super::work::did(reading.len());
     let mut found = Vec::new();
     if decoded < MAX_DECODED && reading.contains('%') {
         found.extend(decode(reading, |_| true)?.map(|next| (next, decoded + 1)));

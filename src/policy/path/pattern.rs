@@ -79,6 +79,11 @@ impl Pattern {
         forms(self).all(|narrow| forms(wide).any(|wide| glob::is_within(narrow.as_bytes(), wide.as_bytes())))
     }
 
+    /// The patterns, in the notation of [`glob`], of which a reading has to match one.
+    pub(crate) fn forms(&self) -> impl Iterator<Item = &str> {
+        [Some(self.sent.as_str()), self.decoded.as_deref()].into_iter().flatten()
+    }
+
     /// How specific it is: the bytes before its first wildcard, and then whether it has none.
     pub fn specificity(&self) -> (usize, bool) {
         match self.sent.find('*') {

@@ -1,7 +1,7 @@
 //! What a policy must be, whoever wrote it: the manifest's own checks once more.
 
 use super::super::egress::{
-    Credential, Deny, EgressPolicy, Inject, OnRefusal, Route, Scheme, VERSION, may_carry_credential,
+    Credential, Deny, EgressPolicy, Inject, MAX_HELD, OnRefusal, Route, Scheme, VERSION, may_carry_credential,
 };
 use super::super::gate::SecretSource;
 use super::super::host::{Authority, Host};
@@ -10,8 +10,6 @@ use super::compiled::HostPattern;
 
 /// The method that stands for all of them.
 pub(super) const ANY: &str = "ANY";
-/// The longest time for which a request is held, in seconds.
-const MAX_HELD: u64 = 20;
 
 pub(super) fn invalid(place: &str, problem: impl Into<String>) -> InvalidPolicy {
     InvalidPolicy { place: place.escape_debug().to_string(), problem: problem.into() }

@@ -6,7 +6,7 @@ use super::super::egress::{Deny, Route};
 use super::super::host::Host;
 use super::super::path::{Pattern, Readings};
 use super::check::{ANY, is_token};
-use super::{InvalidPolicy, Request, Target};
+use super::{InvalidPolicy, Once, Request, Target};
 
 /// The host of a rule.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,15 +40,22 @@ pub(super) type Specificity = ((usize, bool), bool);
 #[derive(Debug)]
 pub(super) struct Allow {
     pub(super) route: Arc<Route>,
+    /// The grant for one request that it comes from.
+    pub(super) once: Option<Arc<Once>>,
     any: bool,
     paths: Vec<Pattern>,
 }
 
 impl Allow {
-    pub(super) fn new(route: &Route) -> Result<Self, InvalidPolicy> {
+    pub(super) fn new(route: &Route, once: Option<Arc<Once>>) -> Result<Self, InvalidPolicy> {
         let paths = patterns(&route.paths, &route.source)?;
         let any = route.methods.iter().any(|method| method == ANY);
-        Ok(Self { route: Arc::new(route.clone()), any, paths })
+        Ok(Self { route: Arc::new(route.clone()), once, any, paths })
+    }
+
+    /// Whether it was for one request, which there was.
+    pub(super) fn is_spent(&self) -> bool {
+        self.once.as_ref().is_some_and(|once| once.is_spent())
     }
 
     /// Whether it is for this scheme and port; its host is known to be the target's.

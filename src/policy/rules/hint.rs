@@ -178,9 +178,13 @@ fn asked(request: &Request<'_>, readings: &Readings<'_>) -> Option<Keys> {
         if patterns.iter().any(|pattern| pattern.matches(reading)) {
             continue;
         }
+        // Before anything is compared: a long path with wildcards of its own would be a pattern that takes long to match.
+        if text.len() > MAX_PATH || text.contains(['*', '`']) || paths.len() == MAX_PATTERNS {
+            return None;
+        }
         let text = ascii(text);
         let pattern = Pattern::parse(&text).ok().filter(|pattern| pattern.matches(reading))?;
-        if text.len() > MAX_PATH || text.contains(['*', '`']) || paths.len() == MAX_PATTERNS {
+        if text.len() > MAX_PATH {
             return None;
         }
         patterns.push(pattern);

@@ -11,7 +11,9 @@ mod attacks;
 mod hints;
 mod invalid;
 mod model;
+mod once;
 mod precedence;
+mod work;
 
 /// A route as the renderer writes it for one that names only its host.
 fn route(source: &str, host: &str) -> Route {
@@ -44,7 +46,7 @@ fn policy(routes: Vec<Route>, deny: Vec<Deny>) -> EgressPolicy {
 }
 
 fn grant(routes: Vec<Route>) -> Grant {
-    Grant { version: VERSION, until: None, routes, push: Vec::new(), findings: Vec::new() }
+    Grant { version: VERSION, until: None, once: false, routes, push: Vec::new(), findings: Vec::new() }
 }
 
 fn rules(routes: Vec<Route>, deny: Vec<Deny>) -> Rules {
