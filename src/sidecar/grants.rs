@@ -10,9 +10,12 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use super::used::Used;
 use crate::fs::{self, Links};
 use crate::policy::grant::Grant;
 
+/// What stands before a grant's name in the source of its rules.
+const SOURCE: &str = "grant ";
 /// The most bytes of a grant.
 const MAX_GRANT: u64 = 64 << 10;
 /// The most grants.
@@ -73,13 +76,32 @@ impl Files {
         let (mut grants, mut problems) = (Grants::new(), Vec::new());
         problems.extend(self.directory.clone());
         for (name, bytes) in &self.files {
-            match bytes.clone().and_then(|bytes| parse(&path(directory, name), &bytes)) {
-                Ok(grant) => grants.push((name.clone(), grant)),
+            match bytes.clone().and_then(|bytes| parse::<Grant>(&path(directory, name), &bytes)) {
+                Ok(grant) => grants.push((name.clone(), sourced(name, grant))),
                 Err(problem) => problems.push(problem),
             }
         }
         (grants, problems)
     }
+}
+
+/// A grant whose rules name it. Whatever the file says of itself: it is the one whose removal takes the rules away.
+fn sourced(name: &str, mut grant: Grant) -> Grant {
+    let sources = grant.routes.iter_mut().map(|route| &mut route.source);
+    for source in sources.chain(grant.push.iter_mut().map(|push| &mut push.rule.source)) {
+        *source = source_of(name);
+    }
+    grant
+}
+
+/// The source of the rules of a grant.
+pub(crate) fn source_of(name: &str) -> String {
+    format!("{SOURCE}{name}")
+}
+
+/// The name of the grant that is the source of a rule.
+pub(crate) fn name_of(source: &str) -> Option<&str> {
+    source.strip_prefix(SOURCE)
 }
 
 /// The name of a grant whose file has this name; `None` for what is none: a writer's temporary file, or another kind.
@@ -92,11 +114,18 @@ pub(crate) fn path(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.yaml"))
 }
 
-/// The grants that have not ended, and when the next of them will.
-pub(crate) fn unended(grants: &[(String, Grant)], now: Duration) -> (Grants, Option<Duration>) {
+/// The grants that have not ended and were not used up, and when the next of them will end.
+pub(crate) fn unended(
+    grants: &[(String, Grant)],
+    used: Option<&Used>,
+    now: Duration,
+) -> (Grants, Option<Duration>) {
     let end = |until: Option<u64>| until.map(Duration::from_secs);
     let unended = grants.iter().filter(|(_, grant)| end(grant.until).is_none_or(|end| now < end));
-    let grants: Grants = unended.cloned().collect();
+    let mut grants: Grants = unended.cloned().collect();
+    if let Some(used) = used {
+        used.unused(&mut grants);
+    }
     let next = grants.iter().filter_map(|(_, grant)| end(grant.until)).min();
     (grants, next)
 }

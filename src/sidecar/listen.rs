@@ -50,8 +50,8 @@ impl Listen {
     }
 }
 
-/// All addresses of a name that is our own.
-async fn lookup(name: &str) -> Result<Vec<IpAddr>> {
+/// All addresses of a complete name.
+pub(crate) async fn lookup(name: &str) -> Result<Vec<IpAddr>> {
     let mut complete = Name::from_ascii(name)?;
     complete.set_fqdn(true);
     Ok(TokioResolver::builder_tokio()?.build()?.lookup_ip(complete).await?.iter().collect())

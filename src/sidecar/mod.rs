@@ -9,8 +9,16 @@ mod audit;
 mod clock;
 mod grants;
 mod ids;
-mod listen;
-mod log;
+pub(crate) mod letter;
+pub(crate) mod listen;
+pub(crate) mod log;
 mod notices;
 mod report;
+pub(crate) mod seal;
 pub(crate) mod text;
+mod used;
+
+use http::HeaderName;
+
+/// The header that names the reason of a refusal, in the answers of egress and of supervise.
+const REASON: HeaderName = HeaderName::from_static("x-bottle-reason");

@@ -31,6 +31,44 @@ pub(crate) struct Report {
     /// What is wrong with the policy's files.
     #[serde(default)]
     pub(crate) problem: Option<String>,
+    /// The credentials that are entered or can be, of a sidecar that takes any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) credentials: Option<Credentials>,
+}
+
+/// How the credentials are; never a value.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Credentials {
+    /// The key for the next message.
+    pub(crate) key: String,
+    /// Those of the policy that have no secret, or one that was entered.
+    pub(crate) open: Vec<Credential>,
+    /// What became of the last message.
+    #[serde(default)]
+    pub(crate) answer: Option<Answer>,
+}
+
+/// How one credential is.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Credential {
+    /// Its name.
+    pub(crate) name: String,
+    /// Why requests can't carry it.
+    pub(crate) problem: Option<String>,
+    /// Whether a secret is kept that the operator entered.
+    pub(crate) entered: bool,
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Answer {
+    /// The key that it was sealed for.
+    pub(crate) key: String,
+    /// Why it was not taken.
+    pub(crate) problem: Option<String>,
 }
 
 impl Report {
@@ -161,7 +199,7 @@ mod tests {
     }
 
     fn report(generation: u64) -> Report {
-        Report { generation, grants: vec!["g-1".to_owned()], problem: None }
+        Report { generation, grants: vec!["g-1".to_owned()], ..Report::default() }
     }
 
     #[test]

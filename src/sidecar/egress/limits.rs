@@ -32,6 +32,9 @@ pub(crate) struct Limits {
     /// How long a body may pause, in either direction, in milliseconds
     #[arg(long, value_name = "MS", default_value = "600000", value_parser = milliseconds)]
     pub(crate) stall: Duration,
+    /// How long an agent that shut its sending side down waits for the next byte of its answer, in milliseconds
+    #[arg(long, value_name = "MS", default_value = "30000", value_parser = milliseconds)]
+    pub(crate) half_closed: Duration,
     /// How long dialling an upstream may take, names and TLS included, in milliseconds
     #[arg(long, value_name = "MS", default_value = "10000", value_parser = milliseconds)]
     pub(crate) dial: Duration,

@@ -15,16 +15,19 @@ mod admin;
 mod audit;
 mod body;
 mod credential;
+mod entered;
 mod limits;
 mod live;
 mod metrics;
-mod refusal;
+pub(crate) mod refusal;
 mod run;
 mod scrub;
 mod session;
 mod tls;
 mod turns;
 mod upstream;
+
+pub(crate) use self::session::judge_unsent;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -79,6 +82,9 @@ struct Serve {
     /// The directory of the audit log and of what is in force, which supervise reads
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
+    /// The directory in which supervise leaves credentials that the operator enters, sealed
+    #[arg(long, value_name = "DIR", requires = "report")]
+    credentials: Option<PathBuf>,
     /// The user to become once the credentials' files are open; only root can
     #[arg(long, value_name = "ID")]
     user: Option<u32>,
@@ -93,6 +99,8 @@ struct Egress {
     audit: Arc<audit::Audit>,
     /// Tells supervise what is in force, where there is one.
     reporter: Option<Reporter>,
+    /// Takes the credentials that the operator enters, where somebody can.
+    entered: Option<entered::Entered>,
     metrics: metrics::Metrics,
     /// The places for requests that are held while the operator is asked.
     held: Arc<Semaphore>,

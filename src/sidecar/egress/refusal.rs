@@ -3,16 +3,14 @@
 use std::borrow::Cow;
 
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use super::body::{self, Body, BodyError};
 use crate::policy::ask::Ask;
 use crate::policy::reason::Reason;
 use crate::policy::rules::{Asking, Denied};
-
-/// The header that carries the reason's code.
-const REASON: HeaderName = HeaderName::from_static("x-bottle-reason");
+use crate::sidecar::REASON;
 
 /// Why a request was not answered by its upstream.
 #[derive(Clone, Debug)]

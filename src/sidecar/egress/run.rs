@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::PanicHookInfo;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::audit::{Audit, Event};
 use super::credential::become_user;
+use super::entered::{self, Entered};
 use super::limits::Limits;
 use super::live::{Live, Snapshot};
 use super::metrics::Metrics;
@@ -54,18 +56,20 @@ pub(super) fn run(args: Serve, limits: Limits) -> Result<u8> {
 
 /// Reads and opens everything but the addresses.
 fn open(args: Serve, limits: Limits) -> Result<Egress> {
-    let Serve { policy, listen: _, admin: _, state, trust, grants, report, user } = args;
+    let Serve { policy, listen: _, admin: _, state, trust, grants, report, credentials, user } = args;
     if let Some(user) = user {
         // Before there is another thread: a user is a thread's.
-        become_user(user, &Live::open(&policy, None)?.now().policy)?;
+        become_user(user, &Live::open(&policy, None, None, None)?.now().policy)?;
     }
-    let live = Live::open(&policy, grants)?;
+    fs::create_dir_all(&state)?;
+    let entered = credentials.map(|directory| Entered::open(directory, &state)).transpose()?;
+    let kept = entered.as_ref().map(|entered| entered.kept().to_owned());
+    let live = Live::open(&policy, grants, report.as_deref(), kept)?;
     let extra: Vec<PathBuf> = live.now().policy.extra_ca.iter().map(PathBuf::from).collect();
     let roots = Roots::load(&extra)?;
     if roots.skipped > 0 {
         log::line("egress", &format!("{} of the system's certificates can't be read", roots.skipped));
     }
-    fs::create_dir_all(&state)?;
     fs::create_dir_all(&trust)?;
     let authority = Authority::open(&state, &trust, &roots)?;
     let upstream = Upstream::new(&roots, &limits)?;
@@ -75,7 +79,7 @@ fn open(args: Serve, limits: Limits) -> Result<Egress> {
         None => Audit::open(&state, Readers::Owner)?,
     });
     let (metrics, held) = (Metrics::default(), Arc::new(Semaphore::new(session::MOST_HELD)));
-    let egress = Egress { live, authority, upstream, audit, reporter, metrics, held, limits };
+    let egress = Egress { live, authority, upstream, audit, reporter, entered, metrics, held, limits };
     tell(&egress);
     Ok(egress)
 }
@@ -106,13 +110,14 @@ async fn serve(listen: Listen, admin: SocketAddr, egress: Arc<Egress>) -> Result
     let version = env!("CARGO_PKG_VERSION");
     log::line("egress", &format!("bottle {version} listens for the agent on {listen}"));
     log::line("egress", &format!("health, metrics and the policy are on {admin}"));
-    report_panics(Arc::clone(&egress.audit));
+    std::panic::set_hook(Box::new(panic_reporter(Arc::clone(&egress.audit))));
     let generation = egress.live.now().generation;
     egress.audit.event(Event::Start { generation, listen, admin });
     // From before the first change there can be: what changes before this is looked at would never be told.
     let changes = Changes { snapshots: egress.live.subscribe(), problems: egress.live.problems() };
     tokio::spawn(follow(Arc::clone(&egress), changes));
     egress.live.watch().context("could not watch the policy")?;
+    entered::watch(&egress).context("could not watch for credentials")?;
     tokio::spawn(admin::serve(admin_listener, Arc::clone(&egress)));
     let (drain, draining) = watch::channel(false);
     let mut session = std::pin::pin!(session::serve(listener, Arc::clone(&egress), draining));
@@ -143,11 +148,19 @@ fn bind(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Tells supervise what is in force.
-fn tell(egress: &Egress) {
+pub(super) fn tell(egress: &Egress) {
     let Some(reporter) = &egress.reporter else { return };
-    let snapshot = egress.live.now();
-    let grants = snapshot.grants.iter().map(|(name, _)| name.clone()).collect();
-    reporter.tell(Report { generation: snapshot.generation, grants, problem: egress.live.problem() });
+    let make = |credentials| {
+        let snapshot = egress.live.now();
+        let grants = snapshot.grants.iter().map(|(name, _)| name.clone()).collect();
+        let problem = egress.live.problem();
+        reporter.tell(Report { generation: snapshot.generation, grants, problem, credentials });
+    };
+    match &egress.entered {
+        // What is told last must be what is known last.
+        Some(entered) => entered.in_turn(|| make(Some(entered.report(&egress.live.now().credentials)))),
+        None => make(None),
+    }
 }
 
 /// What `follow` is woken by.
@@ -184,11 +197,11 @@ async fn follow(egress: Arc<Egress>, Changes { mut snapshots, mut problems }: Ch
 }
 
 /// A panic is told by its place alone: its message may hold what a request held.
-fn report_panics(audit: Arc<Audit>) {
-    std::panic::set_hook(Box::new(move |info| {
+pub(super) fn panic_reporter(audit: Arc<Audit>) -> impl Fn(&PanicHookInfo<'_>) {
+    move |info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         audit.event(Event::Panic { place: &place });
-    }));
+    }
 }
 
 /// The signals that end egress.

@@ -1,6 +1,9 @@
 //! HTTP/2, to the agent and to upstreams.
 
+use std::time::Duration;
+
 use bottle::policy::egress::Route;
+use bytes::Bytes;
 use futures_like::join_all;
 
 use super::support::{Egress, Http2, Nginx, Node, Origin, Setup, any, echo, paths, runtime};
@@ -101,7 +104,7 @@ fn the_limit_of_streams_is_announced_and_kept() {
         let mut most = 0;
         while !all.is_finished() {
             most = most.max(held.load(std::sync::atomic::Ordering::SeqCst));
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert!(all.await.unwrap().iter().all(|status| *status == 200));
         assert!(most <= 4, "{most} at a time");
@@ -116,7 +119,7 @@ fn holding() -> (Origin, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
     let origin = Origin::https(move |seen, conn| {
         if seen.target().starts_with("/hold") {
             count.fetch_add(1, Ordering::SeqCst);
-            std::thread::sleep(std::time::Duration::from_millis(30));
+            std::thread::sleep(Duration::from_millis(30));
             count.fetch_sub(1, Ordering::SeqCst);
         }
         echo(seen, conn)
@@ -221,4 +224,24 @@ fn nginx_serves_http2_through_egress() {
     });
     let log = std::fs::read_to_string(nginx.root().join("access.log")).unwrap();
     assert!(log.contains("HTTP/2.0"), "{log}");
+}
+
+#[test]
+fn a_body_that_was_to_wait_for_100_continue_is_read_when_it_comes() {
+    let origin = Origin::https(echo);
+    let egress = Setup::new().route(Route { methods: any(), ..origin.route() }).start();
+    runtime().block_on(async {
+        let io = Http2::stream(&egress, &origin.authority()).await.unwrap();
+        let (mut send, connection) = h2::client::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::post(origin.url("/")).header("expect", "100-continue").body(()).unwrap();
+        let (answer, mut body) = send.send_request(request, false).unwrap();
+        // Egress doesn't wait for the body, so that neither the client nor the origin does for the other.
+        while origin.connections() == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        body.send_data(Bytes::from_static(b"hello"), true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), 200);
+    });
+    assert_eq!((origin.last().body.as_slice(), origin.last().header("expect")), (b"hello".as_slice(), None));
 }

@@ -26,7 +26,7 @@ fn put(egress: &Egress, change: impl FnOnce(&mut EgressPolicy)) {
 }
 
 fn of(until: Option<u64>, routes: Vec<Route>) -> Grant {
-    Grant { version: VERSION, until, routes, push: Vec::new(), findings: Vec::new() }
+    Grant { version: VERSION, until, once: false, routes, push: Vec::new(), findings: Vec::new() }
 }
 
 fn grant(egress: &Egress, name: &str, grant: &Grant) {
@@ -258,12 +258,12 @@ fn a_start_without_a_good_policy_is_none() {
 fn a_grant_adds_a_route_and_its_removal_takes_it_away() {
     let (_origin, egress) = world();
     let other = Origin::https(echo);
-    let route = Route { source: "grant:hello".to_owned(), ..other.route() };
+    let route = other.route();
     egress.get(&other.url("/")).refused("port-denied");
     grant(&egress, "hello", &of(None, vec![route]));
     eventually("the grant is in force", || egress.get(&other.url("/")).status == 200);
     let policy = egress.admin("/policy").ok().text();
-    assert!(policy.contains("grant:hello"), "{policy}");
+    assert!(policy.contains("grant hello"), "{policy}");
     fs::remove_file(egress.path("grants/hello.yaml")).unwrap();
     eventually("the grant is gone", || egress.get(&other.url("/")).status == 403);
 }
@@ -273,7 +273,7 @@ fn a_grant_ends_with_its_time_and_what_runs_on_it_is_cut() {
     let node = Node::start();
     let egress = Setup::new().route(elsewhere(node.route())).start();
     let until = in_seconds(3);
-    let route = Route { source: "grant:short".to_owned(), ..node.route() };
+    let route = node.route();
     grant(&egress, "short", &of(Some(until), vec![route]));
     eventually("the grant is in force", || egress.get(&node.url("/echo")).status == 200);
     let mut client = egress.open(&node.authority());

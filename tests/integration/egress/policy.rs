@@ -127,6 +127,16 @@ fn a_method_override_header_is_judged_as_a_method_too() {
 }
 
 #[test]
+fn no_request_is_judged_as_often_as_it_has_headers() {
+    let origin = Origin::https(echo);
+    let egress = Setup::new().route(origin.route()).start();
+    let headers = ["X-HTTP-Method: HEAD"; 4];
+    egress.request("GET", &origin.url("/"), &headers[..3], b"").ok();
+    egress.request("GET", &origin.url("/"), &headers, b"").refused("request-malformed");
+    assert_eq!(origin.seen().len(), 1);
+}
+
+#[test]
 fn a_header_that_is_a_path_to_some_origins_is_refused() {
     let origin = Origin::https(echo);
     let egress = Setup::new().route(origin.route()).start();

@@ -1,6 +1,8 @@
 //! WebSockets: only where a route says so, and only what was asked for.
 
-use bottle::policy::egress::Route;
+use std::io::{Read as _, Write as _};
+
+use bottle::policy::egress::{Inject, Route};
 
 use super::support::{Client, Egress, Node, Origin, Setup, eventually};
 
@@ -167,4 +169,42 @@ fn an_agent_that_goes_away_ends_the_websocket_upstream() {
     assert!(client.head().starts_with("HTTP/1.1 101"));
     drop(client);
     eventually("the upstream's connection is gone", || origin.open() == 0);
+}
+
+#[test]
+fn a_credential_that_comes_back_in_two_frames_is_covered() {
+    const SECRET: &str = "s3cr3t-0123456789-abcdefghij";
+    // Fragments of one message with a ping between them, and two messages.
+    let frames = [
+        (0x01, SECRET.split_at(12).0),
+        (0x89, "ping"),
+        (0x80, SECRET.split_at(12).1),
+        (0x81, SECRET.split_at(20).0),
+        (0x82, SECRET.split_at(20).1),
+    ];
+    let origin = Origin::raw(move |mut conn| {
+        let Ok(Some(seen)) = conn.request() else { return };
+        assert!(seen.head.contains(SECRET), "it was injected");
+        drop(conn.say(&format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
+        )));
+        for (first, payload) in frames {
+            // Each is passed on before the next one comes.
+            let frame = [&[first, u8::try_from(payload.len()).unwrap()], payload.as_bytes()].concat();
+            drop(conn.write_all(&frame).and_then(|()| conn.flush()));
+            drop(conn.read_exact(&mut [0; 7]));
+        }
+    });
+    let route = Route { websocket: true, credential: Some("api".to_owned()), ..origin.route() };
+    let egress = Setup::new().secret("api", Inject::Bearer, SECRET).route(route).start();
+    let mut client = egress.open(&origin.authority());
+    ask(&mut client, &origin.authority());
+    assert!(client.head().starts_with("HTTP/1.1 101"));
+    for (first, payload) in frames {
+        let got = client.take(2 + payload.len());
+        assert_eq!((got[0], usize::from(got[1])), (first, payload.len()));
+        let expected = if payload == "ping" { payload.to_owned() } else { "*".repeat(payload.len()) };
+        assert_eq!(String::from_utf8_lossy(&got[2..]), expected);
+        client.send(&frame("a"));
+    }
 }

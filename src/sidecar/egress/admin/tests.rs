@@ -30,6 +30,7 @@ routes:
   - { source: 'bottle.yaml:3', host: a.example.org, scheme: https, ports: [443], methods: [GET], paths: [/**] }
 credentials:
   one: { source: 'bottle.yaml:9', secret: !env NO_VARIABLE_HAS_THIS_NAME, inject: bearer }
+...
 ";
 
 #[derive(clap::Parser)]
@@ -50,7 +51,7 @@ impl World {
         let root = tempfile::tempdir().unwrap();
         let policy = root.path().join("policy.yaml");
         fs::write_atomic(&policy, POLICY.as_bytes(), 0o644).unwrap();
-        let live = Live::open(&policy, None).unwrap();
+        let live = Live::open(&policy, None, None, None).unwrap();
         live.watch().unwrap();
         let roots = Roots::load(&[]).unwrap();
         let (state, trust) = (root.path().join("state"), root.path().join("trust"));
@@ -66,6 +67,7 @@ impl World {
             upstream,
             audit,
             reporter: None,
+            entered: None,
             held: Arc::new(tokio::sync::Semaphore::new(1)),
             metrics: Metrics::default(),
             limits,
@@ -210,7 +212,7 @@ async fn connections_that_say_nothing_keep_nobody_out_for_long() {
 async fn the_container_s_check_says_what_health_says() {
     let world = World::new().await;
     let address = world.address;
-    let check = move || admin::check::ask(address).unwrap();
+    let check = move || admin::check::ask(address, "/healthz").unwrap();
     let (status, body) = tokio::task::spawn_blocking(check).await.unwrap();
     assert_eq!(status, 200);
     assert!(body.contains("\"generation\": 1"), "{body}");

@@ -17,9 +17,11 @@ use anyhow::Context as _;
 use http::StatusCode;
 
 use super::refusal::Refusal;
+use crate::policy::ask::Ask;
 use crate::policy::egress::Scheme;
 use crate::policy::reason::Reason;
 use crate::sidecar::audit::{self, FILE, Line, Queue, Readers, Rotated, Target};
+use crate::sidecar::supervise::decisions::printable;
 
 /// The most bytes of the buffer that is kept from line to line.
 const KEPT: usize = 16 << 10;
@@ -82,8 +84,22 @@ pub(crate) enum Event<'a> {
         /// What is wrong.
         problem: Option<&'a str>,
     },
+    /// The operator entered a credential, or removed one that was entered.
+    Credential {
+        /// Its name.
+        name: &'a str,
+        /// `entered` or `removed`; none where that failed.
+        done: Option<&'static str>,
+        /// Why it failed.
+        problem: Option<&'a str>,
+    },
     /// A request is held while the operator is asked. Its own line follows when it has ended.
-    Held(&'a Record),
+    Held {
+        /// What is known of it.
+        record: &'a Record,
+        /// What could be approved, for supervise to ask the operator.
+        ask: Option<&'a Ask>,
+    },
     /// A task ended in a panic.
     Panic {
         /// Where in the program.
@@ -161,12 +177,21 @@ impl Audit {
             Event::Policy { generation, problem } => {
                 Line::new(out, "policy").plain("generation", generation).maybe("problem", problem).end();
             }
-            Event::Held(record) => {
+            Event::Credential { name, done, problem } => Line::new(out, "credential")
+                .text("credential", name)
+                .maybe("done", done)
+                .maybe("problem", problem)
+                .end(),
+            Event::Held { record, ask } => {
                 let mut line = Line::new(out, "held");
                 line.text("id", &record.id).plain("generation", record.generation);
                 line.text("scheme", scheme(record.scheme)).text("host", &record.host);
                 line.plain("port", record.port).maybe("method", Some(&record.method));
-                line.maybe("path", Some(&record.path)).end();
+                line.maybe("path", Some(&record.path));
+                if let Some(ask) = ask.and_then(|ask| serde_json::to_string(ask).ok()) {
+                    line.plain("ask", printable(&ask));
+                }
+                line.end();
             }
             Event::Panic { place } => Line::new(out, "panic").text("place", place).end(),
             Event::Shutdown { graceful } => Line::new(out, "shutdown").plain("graceful", graceful).end(),

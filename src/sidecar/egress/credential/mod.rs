@@ -1,5 +1,7 @@
 //! The credentials: where they come from, and how they get into a request.
 //!
+//! The manifest says where a secret is. Where there is none that can be used, the one counts that the operator entered.
+//!
 //! A secret lies in memory that is wiped when the last request that carries it has ended, and the header value that
 //! carries it is that same memory. What can't be wiped: the process's environment, which belongs to the C library and
 //! is there from the start; and the buffers below, in which a head is written and encrypted.
@@ -16,7 +18,8 @@ pub(super) use owner::become_user;
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -56,47 +59,87 @@ struct Entry {
     place: String,
     source: SecretSource,
     form: Result<Form, Problem>,
+    /// What the environment gave, which never changes; none where the source is a file.
+    fixed: Option<Result<Ready, Problem>>,
+    /// Where a secret is that the operator entered, if there is one.
+    entered: Option<PathBuf>,
     state: Mutex<State>,
 }
 
 struct State {
-    /// When the file was looked at last.
+    /// When the files were looked at last.
     looked: Instant,
-    /// What the file was when it was read; none means that it is read again at the next look.
+    /// What the source's file was when it was read; none means that it is read again at the next look.
     stamp: Option<Stamp>,
+    /// Whether what was entered is used.
+    is_entered: bool,
+    /// The stamp of the file with what was entered, where that is used.
+    entered: Option<Stamp>,
     ready: Result<Ready, Problem>,
 }
 
+/// How a credential is that has no secret, or one that was entered.
+pub(crate) struct Open {
+    pub(crate) name: String,
+    /// Why it can't be used.
+    pub(crate) problem: Option<String>,
+    pub(crate) entered: bool,
+}
+
 /// A secret in the form in which it is sent.
+#[derive(Clone)]
 struct Ready {
     value: HeaderValue,
     needles: Arc<Needles>,
 }
 
 impl Credentials {
-    /// Prepares the credentials. What can't be read now is tried again when it is needed.
-    pub(crate) fn new(credentials: &IndexMap<String, Credential>) -> Self {
-        Self::read(credentials, |name| std::env::var_os(name), Instant::now())
+    /// Prepares the credentials, those with what was entered that have a file in this directory. What can't be read now is
+    /// tried again when it is needed.
+    pub(crate) fn new(credentials: &IndexMap<String, Credential>, entered: Option<&Path>) -> Self {
+        Self::read(credentials, entered, |name| std::env::var_os(name), Instant::now())
     }
 
     fn read(
         credentials: &IndexMap<String, Credential>,
+        entered: Option<&Path>,
         environment: impl Fn(&str) -> Option<OsString>,
         now: Instant,
     ) -> Self {
-        let entry =
-            |(name, credential): (&String, _)| (name.clone(), Entry::new(credential, &environment, now));
+        let entry = |(name, credential): (&String, _)| {
+            let entered = entered.map(|directory| directory.join(name));
+            (name.clone(), Entry::new(credential, entered, &environment, now))
+        };
         Self { all: credentials.iter().map(entry).collect() }
     }
 
     /// The names of those that are missing or unreadable now, each with the reason; never a value.
     pub(crate) fn missing(&self) -> Vec<(String, String)> {
+        self.open().into_iter().filter_map(|open| Some((open.name, open.problem?))).collect()
+    }
+
+    /// Those that have no secret now, or one that was entered, whether that is used or not.
+    pub(crate) fn open(&self) -> Vec<Open> {
         let now = Instant::now();
-        let problem = |(name, entry): (&String, &Entry)| {
-            let told = entry.with(now, |ready| ready.err().map(|problem| entry.tell(problem)));
-            told.map(|told| (name.clone(), told))
+        let open = |(name, entry): (&String, &Entry)| {
+            entry.look(now);
+            let problem = entry.with(now, |ready| ready.err().map(|problem| entry.tell(problem)));
+            let entered = entry.entered.as_deref().is_some_and(|path| Stamp::of(path).is_some());
+            (entered || problem.is_some()).then(|| Open { name: name.clone(), problem, entered })
         };
-        self.all.iter().filter_map(problem).collect()
+        self.all.iter().filter_map(open).collect()
+    }
+
+    /// Whether the policy has a credential of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.all.contains_key(name)
+    }
+
+    /// Whether a secret could be used for a credential; the reason where it couldn't, without anything of it.
+    pub(crate) fn check(&self, name: &str, secret: &[u8]) -> Result<(), String> {
+        let entry = self.all.get(name).ok_or("the policy has no such credential")?;
+        let form = entry.form.as_ref().map_err(Problem::to_string)?;
+        form.prepare(secret).map(drop).map_err(|problem| problem.to_string())
     }
 
     /// Puts a credential into the headers of a request, in the place of what the agent sent there.
@@ -136,31 +179,89 @@ impl Credentials {
 }
 
 impl Entry {
-    fn new(credential: &Credential, environment: &impl Fn(&str) -> Option<OsString>, now: Instant) -> Self {
+    fn new(
+        credential: &Credential,
+        entered: Option<PathBuf>,
+        environment: &impl Fn(&str) -> Option<OsString>,
+        now: Instant,
+    ) -> Self {
         let Credential { source: place, secret: source, inject } = credential;
         let form = Form::new(inject);
-        let state = match source {
-            SecretSource::File(path) => State::of_file(path.as_ref(), &form, now),
+        let fixed = match source {
+            SecretSource::File(_) => None,
             SecretSource::Env(name) => {
                 let secret = environment(name).map(|value| Zeroizing::new(value.into_vec()));
                 let secret = secret.filter(|secret| !secret.is_empty()).ok_or(Problem::Unset);
-                State { looked: now, stamp: None, ready: prepare(&form, secret) }
+                Some(prepare(&form, secret))
             }
         };
-        Self { place: place.clone(), source: source.clone(), form, state: Mutex::new(state) }
+        // It is replaced before it is used.
+        let state =
+            State { looked: now, stamp: None, is_entered: false, entered: None, ready: Err(Problem::Unset) };
+        let (place, source, state) = (place.clone(), source.clone(), Mutex::new(state));
+        let entry = Self { place, source, form, fixed, entered, state };
+        entry.look(now);
+        entry
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is replaced as a whole, so what a poisoned lock guards is still one.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the files, and reads them again if they are others now.
+    fn look(&self, now: Instant) {
+        self.look_in(&mut self.lock(), now);
+    }
+
+    fn look_in(&self, state: &mut State, now: Instant) {
+        state.looked = now;
+        let same = |stamp: Option<Stamp>, path: &Path| stamp.is_some() && stamp == Stamp::of(path);
+        let path = match &self.source {
+            SecretSource::File(path) => Some(Path::new(path)),
+            SecretSource::Env(_) => None,
+        };
+        let source_stays = path.is_none_or(|path| same(state.stamp, path));
+        let entered_stays = match &self.entered {
+            Some(path) if state.is_entered => same(state.entered, path),
+            // What was entered is of no interest where the source has a secret.
+            _ => state.ready.is_ok(),
+        };
+        if !(source_stays && entered_stays) {
+            *state = self.read(path, now);
+        }
+    }
+
+    /// Reads what the manifest names, and what was entered if there is nothing to be used.
+    fn read(&self, path: Option<&Path>, now: Instant) -> State {
+        let (own, stamp) = match (&self.fixed, path) {
+            (Some(fixed), _) => (fixed.clone(), None),
+            (None, Some(path)) => self.read_file(path),
+            (None, None) => (Err(Problem::Unset), None),
+        };
+        let mut state = State { looked: now, stamp, is_entered: false, entered: None, ready: own };
+        if let (Err(_), Some(path)) = (&state.ready, &self.entered)
+            && Stamp::of(path).is_some()
+        {
+            state.is_entered = true;
+            (state.ready, state.entered) = self.read_file(path);
+        }
+        state
+    }
+
+    fn read_file(&self, path: &Path) -> (Result<Ready, Problem>, Option<Stamp>) {
+        let (secret, stamp) = match file::read(path) {
+            Ok((secret, stamp)) => (Ok(secret), stamp),
+            Err(problem) => (Err(problem), None),
+        };
+        (prepare(&self.form, secret), stamp)
     }
 
     /// Gives what is ready to be sent now.
     fn with<T>(&self, now: Instant, then: impl FnOnce(Result<&Ready, &Problem>) -> T) -> T {
-        // The state is replaced as a whole, so what a poisoned lock guards is still one.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let SecretSource::File(path) = &self.source
-            && now.saturating_duration_since(state.looked) >= EVERY
-        {
-            state.looked = now;
-            if state.stamp.is_none() || state.stamp != Stamp::of(path.as_ref()) {
-                *state = State::of_file(path.as_ref(), &self.form, now);
-            }
+        let mut state = self.lock();
+        if now.saturating_duration_since(state.looked) >= EVERY {
+            self.look_in(&mut state, now);
         }
         then(state.ready.as_ref())
     }
@@ -174,7 +275,7 @@ impl Entry {
 
     fn refuse(&self, name: &str, problem: &Problem) -> Refusal {
         let place = &self.place;
-        let hint = match &self.source {
+        let mut hint = match &self.source {
             SecretSource::Env(_) => format!(
                 "set the environment variable that credential `{name}` ({place}) names where `docker compose up` \
                  runs, and run it again"
@@ -183,21 +284,14 @@ impl Entry {
                 "mend the file that credential `{name}` ({place}) names; it is read again when it changes"
             ),
         };
+        if self.entered.is_some() {
+            hint.push_str("; or the operator enters it, on the page or with `bottle requests credential`");
+        }
         Refusal {
             rule: Some(place.clone()),
             hint: Some(hint),
             ..Refusal::new(Reason::CredentialMissing, format!("credential `{name}`: {}", self.tell(problem)))
         }
-    }
-}
-
-impl State {
-    fn of_file(path: &std::path::Path, form: &Result<Form, Problem>, now: Instant) -> Self {
-        let (secret, stamp) = match file::read(path) {
-            Ok((secret, stamp)) => (Ok(secret), stamp),
-            Err(problem) => (Err(problem), None),
-        };
-        Self { looked: now, stamp, ready: prepare(form, secret) }
     }
 }
 

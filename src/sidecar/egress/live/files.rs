@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::fs::{self, Links};
 use crate::policy::egress::EgressPolicy;
+use crate::policy::whole::{END, is_whole};
 use crate::sidecar::grants::{self, Grants, parse};
+use crate::sidecar::used::Used;
 
 /// The most bytes of a policy file.
 const MAX_POLICY: u64 = 4 << 20;
@@ -15,6 +17,10 @@ const MAX_POLICY: u64 = 4 << 20;
 pub(super) struct Source {
     pub(super) policy: PathBuf,
     pub(super) grants: Option<PathBuf>,
+    /// Which grants were used; without it none can be used that is for one request.
+    pub(super) used: Option<Used>,
+    /// Where the secrets are that the operator entered.
+    pub(super) entered: Option<PathBuf>,
 }
 
 /// What the files hold at one moment, not yet understood: what can't be read is a sentence that says why.
@@ -51,7 +57,10 @@ impl Source {
 
     /// Finds out what the files mean.
     pub(super) fn understand(&self, files: &Files) -> Meaning {
-        let policy = files.policy.clone().and_then(|bytes| parse(&self.policy, &bytes));
+        let policy = files.policy.clone().and_then(|bytes| {
+            let policy = parse(&self.policy, &bytes)?;
+            if is_whole(&bytes) { Ok(policy) } else { Err(cut_off(&self.policy)) }
+        });
         let (grants, problems) = files.grants.understand(self.directory());
         Meaning { policy, grants, problems }
     }
@@ -59,4 +68,9 @@ impl Source {
     fn directory(&self) -> &Path {
         self.grants.as_deref().unwrap_or(Path::new(""))
     }
+}
+
+/// What is wrong with a file whose writer may not have finished.
+fn cut_off(path: &Path) -> String {
+    format!("{}: it is cut off: the last line of a whole one is `{}`", path.display(), END.trim_end())
 }

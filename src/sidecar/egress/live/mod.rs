@@ -21,10 +21,11 @@ use anyhow::bail;
 use tokio::sync::watch;
 
 use super::credential::Credentials;
-use crate::policy::egress::EgressPolicy;
-use crate::policy::rules::Rules;
-use crate::sidecar::grants::Grants;
+use crate::policy::egress::{EgressPolicy, Route};
+use crate::policy::rules::{Once, Rules};
+use crate::sidecar::grants::{self, Grants};
 use crate::sidecar::notices::Notices;
+use crate::sidecar::used::{Claim, Used};
 use files::Source;
 use reader::{Cause, Look, Reader};
 
@@ -63,13 +64,18 @@ struct Shared {
 }
 
 impl Live {
-    /// Reads the policy and the grants.
+    /// Reads the policy and the grants. Which of them were used stands in the report directory.
     ///
     /// # Errors
     ///
     /// A policy that can't be read or is no policy: egress does not start without one.
-    pub(crate) fn open(policy: &Path, grants: Option<PathBuf>) -> anyhow::Result<Self> {
-        let source = Source { policy: policy.to_owned(), grants };
+    pub(crate) fn open(
+        policy: &Path,
+        grants: Option<PathBuf>,
+        report: Option<&Path>,
+        entered: Option<PathBuf>,
+    ) -> anyhow::Result<Self> {
+        let source = Source { policy: policy.to_owned(), grants, used: report.map(Used::of), entered };
         let mut reader = Reader::new(source.clone());
         let Look { swap, problem, .. } = reader.look(Cause::Announced, SystemTime::now());
         let Some(snapshot) = swap else {
@@ -87,10 +93,23 @@ impl Live {
     /// The thread can't be started.
     pub(crate) fn watch(&self) -> io::Result<()> {
         let shared = Arc::downgrade(&self.shared);
-        let Source { policy, grants } = &self.shared.source;
+        let Source { policy, grants, used: _, entered: _ } = &self.shared.source;
         let notices = Notices::open(Some(policy), grants.as_deref()).ok();
         thread::Builder::new().name("policy".to_owned()).spawn(move || watch_files(&shared, notices))?;
         Ok(())
+    }
+
+    /// Uses up a grant for one request, and says whether it is this request's.
+    ///
+    /// # Errors
+    ///
+    /// It can't be marked as used: the request must not be sent.
+    pub(crate) fn claim(&self, route: &Route, once: &Once) -> Result<Claim, String> {
+        let used = self.shared.source.used.as_ref().ok_or("there is no report directory")?;
+        let grant = grants::name_of(&route.source).ok_or("the route names no grant")?;
+        let claim = used.claim(grant, once.until()).map_err(|error| error.to_string())?;
+        once.spend();
+        Ok(claim)
     }
 
     /// The state in force.

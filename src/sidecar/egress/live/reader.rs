@@ -97,14 +97,18 @@ impl Reader {
         let Some((files, meaning)) = seen.or(before) else {
             return (None, None);
         };
-        let (grants, next_end) = grants::unended(&meaning.grants, now);
+        let used = self.source.used.as_ref();
+        let (grants, next_end) = grants::unended(&meaning.grants, used, now);
         let unended: Vec<_> = grants.iter().map(|(name, _)| name.clone()).collect();
         let mut swap = None;
+        if let Some(used) = used.filter(|_| changed) {
+            used.tidy(&meaning.grants, now);
+        }
         if changed || unended != self.unended {
             let mut state = State::new(&self.source, &meaning, grants, self.current.as_deref());
             state.compare_authorities(&self.source, &mut self.extra_ca);
             self.problem = state.problem();
-            swap = state.swap(self.current.as_ref());
+            swap = state.swap(&self.source, self.current.as_ref());
             self.unended = unended;
         } else {
             self.problem = problem;

@@ -61,7 +61,7 @@ impl State {
     }
 
     /// The snapshot, if it differs from what is in force.
-    pub(super) fn swap(self, current: Option<&Arc<Snapshot>>) -> Option<Arc<Snapshot>> {
+    pub(super) fn swap(self, source: &Source, current: Option<&Arc<Snapshot>>) -> Option<Arc<Snapshot>> {
         let (policy, grants, rules) = self.good?;
         let (generation, credentials) = match current {
             Some(current) if current.policy == policy && current.grants == grants => return None,
@@ -70,7 +70,7 @@ impl State {
             }
             _ => {
                 let generation = current.map_or(1, |current| current.generation + 1);
-                (generation, Arc::new(Credentials::new(&policy.credentials)))
+                (generation, Arc::new(Credentials::new(&policy.credentials, source.entered.as_deref())))
             }
         };
         Some(Arc::new(Snapshot { generation, policy, grants, rules, credentials }))

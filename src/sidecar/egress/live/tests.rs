@@ -11,6 +11,7 @@ use super::files::Source;
 use super::reader::{Cause, Look, Reader};
 use super::{Live, Snapshot};
 use crate::fs;
+use crate::policy::whole::END;
 
 /// How long a change may take to be seen on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,6 +32,10 @@ fn route(host: &str) -> String {
 fn policy(hosts: &[&str]) -> String {
     let routes: String = hosts.iter().map(|host| route(host)).collect();
     format!("version: 1\nroutes:\n{routes}")
+}
+
+fn whole(text: &str) -> String {
+    format!("{}\n{END}", text.trim_end_matches('\n'))
 }
 
 fn grant(host: &str, until: Option<u64>) -> String {
@@ -59,7 +64,7 @@ impl Bottle {
     }
 
     fn write(&self, text: &str) {
-        fs::write_atomic(&self.policy(), text.as_bytes(), 0o644).unwrap();
+        fs::write_atomic(&self.policy(), whole(text).as_bytes(), 0o644).unwrap();
     }
 
     fn grant(&self, file: &str, text: &str) {
@@ -67,11 +72,11 @@ impl Bottle {
     }
 
     fn reader(&self) -> Reader {
-        Reader::new(Source { policy: self.policy(), grants: Some(self.grants()) })
+        Reader::new(Source { policy: self.policy(), grants: Some(self.grants()), used: None, entered: None })
     }
 
     fn live(&self) -> Live {
-        let live = Live::open(&self.policy(), Some(self.grants())).unwrap();
+        let live = Live::open(&self.policy(), Some(self.grants()), None, None).unwrap();
         live.watch().unwrap();
         live
     }
@@ -113,7 +118,7 @@ async fn when<T: Clone>(mut watched: watch::Receiver<T>, condition: impl FnMut(&
 #[test]
 fn a_policy_that_is_missing_or_wrong_at_the_start_is_an_error_that_names_the_place() {
     let bottle = Bottle::new();
-    let open = || Live::open(&bottle.policy(), None).map(drop).unwrap_err().to_string();
+    let open = || Live::open(&bottle.policy(), None, None, None).map(drop).unwrap_err().to_string();
     bottle.write("version: 1\nroutes:\n  - { source: x, nonsense: 1 }\n");
     let error = open();
     assert!(error.starts_with(&format!("{}:3:18: ", bottle.policy().display())), "{error}");
@@ -143,11 +148,32 @@ async fn a_file_that_is_written_in_place_is_the_policy_when_the_writer_has_finis
     let bottle = Bottle::new();
     let live = bottle.live();
     let mut file = std::fs::OpenOptions::new().write(true).truncate(true).open(bottle.policy()).unwrap();
-    std::io::Write::write_all(&mut file, policy(&["b.example.org"]).as_bytes()).unwrap();
+    std::io::Write::write_all(&mut file, whole(&policy(&["b.example.org"])).as_bytes()).unwrap();
     drop(file);
     let after = when(live.subscribe(), |snapshot| snapshot.generation > 1).await;
     assert_eq!(after.policy.routes[0].host, "b.example.org");
     assert_eq!(live.problem(), None);
+}
+
+#[test]
+fn a_policy_that_is_cut_off_anywhere_is_none() {
+    let bottle = Bottle::new();
+    let mut looks = Looks::at(&bottle);
+    assert_eq!(looks.problem(), None);
+    let text = whole(&format!(
+        "extra_hosts: {{ a.example.org: 192.0.2.1 }}\n{}",
+        policy(&["b.example.org", "c.example.org"])
+    ));
+    for length in 0..text.len() {
+        fs::write_atomic(&bottle.policy(), &text.as_bytes()[..length], 0o644).unwrap();
+        let problem = looks.problem().expect("it is wrong");
+        assert!(problem.contains("policy.yaml"), "{length} bytes: {problem}");
+        assert_eq!(looks.hosts(), ["a.example.org"], "the last good one stays, after {length} bytes");
+        assert!(Live::open(&bottle.policy(), None, None, None).is_err(), "a start with {length} bytes");
+    }
+    fs::write_atomic(&bottle.policy(), text.as_bytes(), 0o644).unwrap();
+    assert_eq!(looks.problem(), None);
+    assert_eq!(looks.hosts(), ["b.example.org", "c.example.org"]);
 }
 
 #[tokio::test]
@@ -323,7 +349,7 @@ fn a_grant_that_says_what_can_not_be_is_not_applied_and_the_others_are() {
     bottle.grant("c.yaml", &grant("b.example.org", None).replace("version: 1", "version: 2"));
     let mut looks = Looks::at(&bottle);
     let problem = looks.problem().unwrap();
-    assert!(problem.contains("grants/b.yaml: bottle.yaml:3: "), "{problem}");
+    assert!(problem.contains("grants/b.yaml: grant b: "), "{problem}");
     assert!(problem.contains("grants/c.yaml: a grant: its format has version 2"), "{problem}");
     assert_eq!(looks.hosts(), ["a.example.org", "b.example.org"]);
     // The other way round: the policy loses what a grant needs.
@@ -429,6 +455,6 @@ fn yaml_that_grows_when_it_is_read_is_refused() {
         text += "  - [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b]\n";
     }
     bottle.write(&text);
-    let error = Live::open(Path::new(&bottle.policy()), None).map(drop).unwrap_err();
+    let error = Live::open(Path::new(&bottle.policy()), None, None, None).map(drop).unwrap_err();
     assert!(error.to_string().contains("policy.yaml"), "{error}");
 }

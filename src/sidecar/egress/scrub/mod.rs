@@ -9,6 +9,7 @@
 
 mod body;
 mod coding;
+mod frames;
 mod needles;
 mod share;
 mod stream;
@@ -22,8 +23,8 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
+pub(crate) use self::frames::Frames;
 pub(crate) use self::needles::Needles;
-pub(crate) use self::stream::Scrubber;
 
 use self::body::Scrubbed;
 use self::unpack::Unpacked;

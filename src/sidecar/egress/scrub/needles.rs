@@ -21,6 +21,20 @@ struct Needle {
     rare: usize,
 }
 
+/// How many of a text's first bytes tell too much of it: so many, or half of the text.
+const TELLS: usize = 8;
+
+impl Needle {
+    /// How many bytes at the end may be the beginning of this text.
+    fn begun(&self, bytes: &[u8]) -> Option<usize> {
+        let first = *self.text.first()?;
+        let from = bytes.len().saturating_sub(self.text.len() - 1);
+        let end = bytes.get(from..)?;
+        let mut suffixes = memchr::memchr_iter(first, end).filter_map(|at| end.get(at..));
+        suffixes.find(|suffix| self.text.starts_with(suffix)).map(<[u8]>::len)
+    }
+}
+
 impl Needles {
     /// Adds a text with its notations; the empty text is none.
     pub(crate) fn add(&mut self, text: &[u8]) {
@@ -65,14 +79,15 @@ impl Needles {
 
     /// How many bytes at the end may be the beginning of one of the texts.
     pub(super) fn begun(&self, bytes: &[u8]) -> usize {
-        let longest = |Needle { text, .. }: &Needle| {
-            let first = *text.first()?;
-            let from = bytes.len().saturating_sub(text.len() - 1);
-            let end = bytes.get(from..)?;
-            let suffixes = memchr::memchr_iter(first, end).filter_map(|at| end.get(at..));
-            suffixes.into_iter().find(|suffix| text.starts_with(suffix)).map(<[u8]>::len)
+        self.all.iter().filter_map(|needle| needle.begun(bytes)).max().unwrap_or_default()
+    }
+
+    /// Whether what stands at the end is so much of one of the texts that it would tell too much of it.
+    pub(super) fn tells(&self, bytes: &[u8]) -> bool {
+        let tells = |needle: &Needle| {
+            needle.begun(bytes).is_some_and(|begun| begun >= TELLS.min(needle.text.len() / 2))
         };
-        self.all.iter().filter_map(longest).max().unwrap_or_default()
+        self.all.iter().any(tells)
     }
 
     /// What stands in the place of each byte that is taken out: none that a text begins or goes on with, so that what is

@@ -5,17 +5,19 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
+use super::standing::Standing;
 use super::target::Target;
 use super::upload::Progress;
 use crate::policy::egress::Route;
 use crate::policy::reason::Reason;
-use crate::policy::rules::Request;
+use crate::policy::rules::{Once, Permit, Request};
 use crate::sidecar::egress::Egress;
 use crate::sidecar::egress::audit::{Event, Record};
 use crate::sidecar::egress::body::BodyError;
 use crate::sidecar::egress::live::Snapshot;
 use crate::sidecar::egress::refusal::Refusal;
-use crate::sidecar::ids;
+use crate::sidecar::used::Claim;
+use crate::sidecar::{ids, log};
 
 /// A request under way. It is recorded when it is dropped, so that each is recorded once, however it ends.
 pub(super) struct Exchange {
@@ -24,11 +26,21 @@ pub(super) struct Exchange {
     websocket: bool,
     /// The route that allowed it.
     route: Option<Arc<Route>>,
+    passes: Passes,
+    standing: Option<Arc<Standing>>,
     started: Instant,
     upload: Option<Arc<Progress>>,
     ended: bool,
     forgotten: bool,
     record: Record,
+}
+
+/// What lets it through, where it is let through.
+enum Passes {
+    /// The policy, for as long as it does.
+    ByPolicy,
+    /// A grant for one request, which it has used up.
+    Once,
 }
 
 impl Exchange {
@@ -39,6 +51,8 @@ impl Exchange {
             target: None,
             websocket: false,
             route: None,
+            passes: Passes::ByPolicy,
+            standing: None,
             started: Instant::now(),
             upload: None,
             ended: false,
@@ -78,26 +92,69 @@ impl Exchange {
     }
 
     /// Judges it by a state of the policy.
-    pub(super) fn judge(&mut self, snapshot: &Snapshot) -> Result<Arc<Route>, Refusal> {
+    pub(super) fn judge(&mut self, snapshot: &Snapshot) -> Result<Permit, Refusal> {
         self.record.generation = snapshot.generation;
+        let permit = snapshot.rules.permit(&self.question()?)?;
+        self.record.rule = Some(permit.route.source.clone());
+        self.route = Some(Arc::clone(&permit.route));
+        Ok(permit)
+    }
+
+    fn question(&self) -> Result<Request<'_>, Refusal> {
         let target = self.target.as_ref();
         let target =
             target.ok_or_else(|| Refusal::new(Reason::EgressFailed, "a request without a target"))?;
-        let route = snapshot.rules.judge(&Request {
+        Ok(Request {
             target: target.as_rules(),
             method: &self.record.method,
             path: &self.record.path,
             websocket: self.websocket,
-        })?;
-        self.record.rule = Some(route.source.clone());
-        self.route = Some(Arc::clone(&route));
-        Ok(route)
+        })
+    }
+
+    /// Says who else goes by how it stands.
+    pub(super) fn stands(&mut self, standing: &Arc<Standing>) {
+        self.standing = Some(Arc::clone(standing));
+    }
+
+    /// Uses up what lets it through once, before anything of it leaves. It is to be judged again where that is another
+    /// request's.
+    pub(super) fn claim(&mut self, permits: &[Permit]) -> Result<Claim, Refusal> {
+        let mut claimed: Vec<&Arc<Once>> = Vec::new();
+        for Permit { route, once } in permits {
+            let Some(once) = once.as_ref().filter(|once| !claimed.iter().any(|have| Arc::ptr_eq(have, once)))
+            else {
+                continue;
+            };
+            match self.egress.live.claim(route, once) {
+                Ok(Claim::Won) => claimed.push(once),
+                Ok(Claim::Lost) => return Ok(Claim::Lost),
+                Err(problem) => {
+                    log::line("egress", &format!("the {} can't be marked as used: {problem}", route.source));
+                    let refusal = Refusal::new(Reason::GrantUnclaimed, "its use could not be written down");
+                    return Err(Refusal { rule: Some(route.source.clone()), ..refusal });
+                }
+            }
+        }
+        if !claimed.is_empty() {
+            self.passes = Passes::Once;
+        }
+        if let Some(standing) = &self.standing {
+            standing.passes(self.is_claimed());
+        }
+        Ok(Claim::Won)
+    }
+
+    /// Whether it has used up a grant for one request: that grant is over, and only a deny rule ends the request.
+    pub(super) fn is_claimed(&self) -> bool {
+        matches!(self.passes, Passes::Once)
     }
 
     /// Says that it waits for an approval, and how it is refused without one.
     pub(super) fn hold(&mut self, refusal: &Refusal) {
         self.refused(refusal);
-        self.egress.audit.event(Event::Held(&self.record));
+        let ask = refusal.ask.as_deref().map(|asking| &asking.ask);
+        self.egress.audit.event(Event::Held { record: &self.record, ask });
     }
 
     /// Says that it was approved while it waited.
@@ -106,11 +163,28 @@ impl Exchange {
     }
 
     /// Judges it as if it had another method.
-    pub(super) fn judge_as(&mut self, snapshot: &Snapshot, method: &str) -> Result<(), Refusal> {
+    pub(super) fn judge_as(&mut self, snapshot: &Snapshot, method: &str) -> Result<Permit, Refusal> {
         let own = std::mem::replace(&mut self.record.method, method.to_owned());
         let judged = self.judge(snapshot);
         self.record.method = own;
-        judged.map(drop)
+        judged
+    }
+
+    /// Judges it when it is under way: it could not use up a grant any more.
+    fn judge_on(&mut self, snapshot: &Snapshot) -> Result<Arc<Route>, Refusal> {
+        self.record.generation = snapshot.generation;
+        let question = self.question()?;
+        if self.is_claimed() {
+            snapshot.rules.judge_claimed(&question)?;
+            return self
+                .route
+                .clone()
+                .ok_or_else(|| Refusal::new(Reason::EgressFailed, "a claim without a route"));
+        }
+        let route = snapshot.rules.judge(&question)?;
+        self.record.rule = Some(route.source.clone());
+        self.route = Some(Arc::clone(&route));
+        Ok(route)
     }
 
     /// Judges it again by the policy that is now in force: it was allowed before.
@@ -123,7 +197,7 @@ impl Exchange {
             return Ok(());
         }
         let private = self.route.as_ref().is_some_and(|route| route.private);
-        let refusal = match self.judge(&snapshot) {
+        let refusal = match self.judge_on(&snapshot) {
             // The address was checked by the old route; a new connection would have to be checked by the new one.
             Ok(route) if private && !route.private => {
                 Refusal { rule: Some(route.source.clone()), ..Refusal::new(Reason::AddressPrivate, "") }

@@ -15,6 +15,7 @@ mod held;
 mod intercept;
 mod request;
 mod signal;
+mod standing;
 mod target;
 mod tracked;
 mod upload;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 
+pub(crate) use self::h1::unsent::judge as judge_unsent;
 pub(crate) use self::held::MOST as MOST_HELD;
 
 use self::h1::{Scope, Session};
@@ -59,8 +61,8 @@ pub(crate) async fn serve(listener: TcpListener, egress: Arc<Egress>, mut draini
                     busy.refuse(stream, &egress);
                 }
                 Ok((stream, _)) => {
-                    let open = Open::new(&egress, &closed);
-                    tokio::spawn(connection(open, stream, Signal::new(&changes)));
+                    let signal = Signal::new(&changes);
+                    spawn(Open::new(&egress, &closed), |open| connection(open, stream, signal));
                 }
                 Err(_) => tokio::time::sleep(REST).await,
             },
@@ -78,6 +80,14 @@ pub(crate) async fn serve(listener: TcpListener, egress: Arc<Egress>, mut draini
     };
     // What is still open after the limit ends with the process.
     let _ = tokio::time::timeout(egress.limits.drain, all_closed).await;
+}
+
+/// Begins a task for a connection, which is open as long as the task lives, and whose panic is the end of nothing else.
+fn spawn<F>(open: Open, task: impl FnOnce(Open) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    tokio::spawn(task(open));
 }
 
 async fn connection(open: Open, stream: TcpStream, signal: Signal) {

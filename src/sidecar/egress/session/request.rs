@@ -14,8 +14,9 @@ use super::signal::Signal;
 use super::target;
 use super::tracked::Tracked;
 use super::upload::{Judged, Progress, Source, Upload, too_large};
-use crate::policy::egress::Scheme;
+use crate::policy::egress::{Route, Scheme};
 use crate::policy::reason::Reason;
+use crate::policy::rules::Permit;
 use crate::sidecar::egress::Egress;
 use crate::sidecar::egress::body::{self, Body};
 use crate::sidecar::egress::credential::Injected;
@@ -24,6 +25,7 @@ use crate::sidecar::egress::live::Snapshot;
 use crate::sidecar::egress::refusal::{Format, Refusal};
 use crate::sidecar::egress::scrub;
 use crate::sidecar::egress::upstream::{Answer, Io, Outgoing};
+use crate::sidecar::used::Claim;
 
 /// A request whose head was read and found sound.
 pub(super) struct Asked {
@@ -40,7 +42,7 @@ pub(super) struct Opened {
     /// The stream of the upstream.
     pub(super) io: Box<dyn Io>,
     /// What takes the credential out of what the upstream sends.
-    pub(super) scrubber: Option<scrub::Scrubber>,
+    pub(super) scrubber: Option<scrub::Frames>,
     /// The request that opened it.
     pub(super) exchange: Box<Exchange>,
     /// What cuts it.
@@ -131,19 +133,15 @@ impl Prepared {
         let Asked { mut head, body } = asked;
         let egress = Arc::clone(exchange.egress());
         let snapshot = egress.live.now();
-        let route = exchange.judge(&snapshot)?;
-        overrides(exchange, &snapshot, &head.headers)?;
         let target = exchange.target().cloned();
         let target =
             target.ok_or_else(|| Refusal::new(Reason::EgressFailed, "a request without a target"))?;
+        let length = body.as_ref().and_then(Source::length);
+        let route = allow(exchange, &snapshot, &head.headers, length)?;
 
         let mut progress = None;
         let body: Body = match body {
             Some(source) => {
-                match (source.length(), route.max_upload_bytes) {
-                    (Some(length), Some(limit)) if length > limit => return Err(too_large(limit).into()),
-                    _ => {}
-                }
                 let judged = Judged {
                     egress: Arc::clone(&egress),
                     signal: signal.another(),
@@ -152,6 +150,7 @@ impl Prepared {
                     path: target::path_of(&head.uri),
                     snapshot: Arc::clone(&snapshot),
                     credential: route.credential.clone(),
+                    claimed: exchange.is_claimed(),
                 };
                 let upload = Upload::new(source, judged, route.max_upload_bytes, egress.limits.stall);
                 exchange.counts(upload.progress());
@@ -206,7 +205,7 @@ impl Prepared {
         self,
         exchange: &mut Exchange,
         signal: &mut Signal,
-    ) -> Result<(Answer, Option<scrub::Scrubber>), Refusal> {
+    ) -> Result<(Answer, Option<scrub::Frames>), Refusal> {
         let Self { egress, outgoing, injected, upload } = self;
         let mut sending = pin!(egress.upstream.send(outgoing));
         let answer = poll_fn(|context| {
@@ -236,19 +235,59 @@ impl Prepared {
             }
             (Answer::Upgraded { mut head, io }, Some(Injected { needles: Some(needles), .. })) => {
                 scrub::headers(&needles, &mut head.headers);
-                Ok((Answer::Upgraded { head, io }, Some(scrub::Scrubber::new(needles))))
+                Ok((Answer::Upgraded { head, io }, Some(scrub::Frames::new(needles))))
             }
             (answer, _) => Ok((answer, None)),
         }
     }
 }
 
+/// Judges a request that is about to be sent, and uses up what lets it through once. What else would have it refused
+/// comes before that.
+fn allow(
+    exchange: &mut Exchange,
+    snapshot: &Snapshot,
+    headers: &HeaderMap,
+    length: Option<u64>,
+) -> Result<Arc<Route>, Refusal> {
+    loop {
+        let permit = exchange.judge(snapshot)?;
+        let route = Arc::clone(&permit.route);
+        let mut permits = vec![permit];
+        overrides(exchange, snapshot, headers, &mut permits)?;
+        match (length, route.max_upload_bytes) {
+            (Some(length), Some(limit)) if length > limit => return Err(too_large(limit).into()),
+            _ => {}
+        }
+        let is_once = permits.iter().any(|permit| permit.once.is_some());
+        if let Some(name) = route.credential.as_ref().filter(|_| is_once) {
+            snapshot.credentials.inject(name, &mut HeaderMap::new())?;
+        }
+        // What was another request's is known to be from here on.
+        if exchange.claim(&permits)? == Claim::Won {
+            return Ok(route);
+        }
+    }
+}
+
 /// Judges what the headers make of a request at origins that let them override its method or its path.
-fn overrides(exchange: &mut Exchange, snapshot: &Snapshot, headers: &HeaderMap) -> Result<(), Refusal> {
-    for name in ["x-http-method", "x-http-method-override", "x-method-override"] {
+fn overrides(
+    exchange: &mut Exchange,
+    snapshot: &Snapshot,
+    headers: &HeaderMap,
+    permits: &mut Vec<Permit>,
+) -> Result<(), Refusal> {
+    let names = ["x-http-method", "x-http-method-override", "x-method-override"];
+    let count = names.iter().map(|name| headers.get_all(*name).iter().count()).sum::<usize>();
+    if count > names.len() {
+        // Each of them is a judgement of the path, which may be a long one.
+        let detail = "the headers that override the method are more than their names";
+        return Err(Refusal::new(Reason::RequestMalformed, detail));
+    }
+    for name in names {
         for value in headers.get_all(name) {
             let method = String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_uppercase();
-            exchange.judge_as(snapshot, &method)?;
+            permits.push(exchange.judge_as(snapshot, &method)?);
         }
     }
     match ["x-original-url", "x-rewrite-url"].iter().find(|name| headers.contains_key(**name)) {

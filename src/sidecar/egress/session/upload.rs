@@ -106,6 +106,8 @@ pub(super) struct Judged {
     pub(super) snapshot: Arc<Snapshot>,
     /// The credential that goes into its headers.
     pub(super) credential: Option<String>,
+    /// Whether it has used up a grant for one request.
+    pub(super) claimed: bool,
 }
 
 impl Judged {
@@ -117,8 +119,10 @@ impl Judged {
             path: path.path(),
             websocket: false,
         };
-        let judged = egress.live.now().rules.judge(&request);
-        judged.map(drop).map_err(|denied| BodyError {
+        let rules = &egress.live.now().rules;
+        let judged =
+            if self.claimed { rules.judge_claimed(&request) } else { rules.judge(&request).map(drop) };
+        judged.map_err(|denied| BodyError {
             reason: Reason::PolicyChanged,
             detail: format!("the policy changed and refuses it now: {}", denied.reason.code()),
         })

@@ -256,6 +256,8 @@ impl Outbox {
 #[derive(Debug)]
 pub(super) struct Reader {
     shared: Shared,
+    /// Whether the agent sends no more.
+    ended: bool,
     /// What was read and not yet used.
     pub(super) buffer: BytesMut,
 }
@@ -263,7 +265,7 @@ pub(super) struct Reader {
 impl Reader {
     /// Reads from a connection.
     pub(super) fn new(shared: &Shared) -> Self {
-        Self { shared: shared.clone(), buffer: BytesMut::new() }
+        Self { shared: shared.clone(), ended: false, buffer: BytesMut::new() }
     }
 
     /// Reads some bytes of a head, or of what follows the request that is under way; 0 at the end of the connection.
@@ -272,7 +274,13 @@ impl Reader {
         let mut read = ReadBuf::uninit(&mut space);
         ready!(Pin::new(&mut *self.shared.lock()).poll_read(context, &mut read))?;
         self.buffer.extend_from_slice(read.filled());
+        self.ended |= read.filled().is_empty();
         Poll::Ready(Ok(read.filled().len()))
+    }
+
+    /// Whether the agent has said, in order, that it sends no more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Reads some bytes of a body; 0 at the end of the connection.

@@ -10,6 +10,7 @@ mod key;
 mod pool;
 mod proxy;
 mod resolve;
+mod resolver;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ use tokio::time::{Instant, timeout_at};
 use self::http1::{Buffers, Connection, Exchanged, Failure};
 use self::key::Key;
 use self::pool::{Checkout, Dialling, Home, Pool};
-use self::resolve::Resolver;
+use self::resolver::Resolver;
 use self::tls::{Offer, Protocol, Tls};
 use super::body::{self, Body};
 use super::limits::Limits;
@@ -120,9 +121,9 @@ impl Upstream {
     ///
     /// # Errors
     ///
-    /// Everything that keeps the upstream from answering, each with its reason; nothing of it is tried again but a
-    /// request that met a pooled connection which was just closed, and which can't have been carried out, or may be
-    /// carried out twice (RFC 9110, section 9.2.2).
+    /// Everything that keeps the upstream from answering, each with its reason; nothing of it is tried again but, once and
+    /// on a new connection, a request that met a pooled connection which was just closed, and which can't have been carried
+    /// out, or may be carried out twice (RFC 9110, section 9.2.2), and one of which the upstream says that it has not been.
     pub(crate) async fn send(&self, request: Outgoing) -> Result<Answer, Refusal> {
         let Outgoing { snapshot, route, scheme, host, port, head, mut body, websocket } = request;
         if head.method == Method::CONNECT {

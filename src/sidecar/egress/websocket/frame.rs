@@ -24,6 +24,19 @@ pub struct Checker {
     in_message: bool,
 }
 
+/// A part of what was checked, in its order.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Part<'a> {
+    /// Bytes before a frame's payload.
+    Head(&'a [u8]),
+    /// Bytes of the payload of a message.
+    Message(&'a [u8]),
+    /// Bytes of the payload of a control frame, which may stand within a message.
+    Control(&'a [u8]),
+    /// The end of a frame.
+    End,
+}
+
 /// The part of a frame that the next byte belongs to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
@@ -75,27 +88,47 @@ impl Checker {
     ///
     /// A [`Violation`] of the protocol; the connection must be broken.
     pub fn check(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
+        self.check_each(bytes, |_| {})
+    }
+
+    /// The same, and tells of each part that may be passed on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::check`]; of the parts that were told of before it nothing may be passed on.
+    pub fn check_each<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        mut tell: impl FnMut(Part<'a>),
+    ) -> Result<usize, Violation> {
         let mut rest = bytes;
         while let Some((byte, after)) = rest.split_first() {
+            let before = rest;
             match self.state {
                 State::Closed => break,
                 State::Payload => {
                     rest = self.payload(rest)?;
-                    continue;
+                    let payload = before.get(..before.len() - rest.len()).unwrap_or_default();
+                    tell(if self.frame.opcode >= CLOSE {
+                        Part::Control(payload)
+                    } else {
+                        Part::Message(payload)
+                    });
                 }
                 State::First => self.first(*byte)?,
                 State::Second => self.second(*byte)?,
                 State::Length(missing) => self.length(missing, *byte)?,
                 State::Mask(missing) => self.mask(missing, *byte),
             }
-            rest = after;
+            if rest.len() == before.len() {
+                rest = after;
+                tell(Part::Head(before.get(..1).unwrap_or_default()));
+            }
+            if matches!(self.state, State::First | State::Closed) {
+                tell(Part::End);
+            }
         }
         Ok(bytes.len() - rest.len())
-    }
-
-    /// Whether every frame that was begun is complete.
-    pub fn is_between_frames(&self) -> bool {
-        matches!(self.state, State::First | State::Closed)
     }
 
     /// Whether a Close frame is complete.

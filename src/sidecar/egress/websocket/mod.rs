@@ -10,5 +10,5 @@ mod handshake;
 #[cfg(test)]
 mod tests;
 
-pub use frame::{Checker, Sender, Violation};
+pub use frame::{Checker, Part, Sender, Violation};
 pub use handshake::accept_key;

@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
 use bottle::policy::egress::EgressPolicy;
+use bottle::policy::whole::END;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -258,7 +259,8 @@ impl Egress {
 
     /// The lines of the audit log that are complete.
     pub(in super::super) fn audit(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.path("state/audit.jsonl")).unwrap_or_default();
+        let text = fs::read_to_string(self.path("report/audit.jsonl"));
+        let text = text.or_else(|_| fs::read_to_string(self.path("state/audit.jsonl"))).unwrap_or_default();
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -310,6 +312,7 @@ impl Egress {
 
 /// Replaces the policy file as the renderer does.
 pub(in super::super) fn write_policy(root: &Path, text: &str) {
+    let text = format!("{text}{END}");
     bottle::fs::write_atomic(&root.join("policy.yaml"), text.as_bytes(), 0o644).unwrap();
 }
 

@@ -23,7 +23,7 @@ fn credentials(
 ) -> Credentials {
     let credential = Credential { source: "bottle.yaml:7".to_owned(), secret, inject };
     let value = value.map(Into::into);
-    Credentials::read(&IndexMap::from([("key".to_owned(), credential)]), move |_| value.clone(), now)
+    Credentials::read(&IndexMap::from([("key".to_owned(), credential)]), None, move |_| value.clone(), now)
 }
 
 fn of_environment(inject: Inject, value: &str) -> Credentials {

@@ -1,5 +1,6 @@
 mod coding;
 mod fixture;
+mod frames;
 mod response;
 mod stream;
 mod unpack;

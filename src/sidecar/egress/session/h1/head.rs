@@ -82,7 +82,8 @@ impl Session {
     }
 }
 
-fn refusal(malformed: &Malformed) -> Refusal {
+/// The refusal of what is no request.
+pub(super) fn refusal(malformed: &Malformed) -> Refusal {
     let reason = match malformed {
         Malformed::TooLarge => Reason::HeadTooLarge,
         Malformed::Ambiguous(_) => Reason::RequestMalformed,

@@ -35,19 +35,25 @@ impl Inbound {
         matches!(self, Self::Away(home) if home.take_wanted())
     }
 
-    /// Ready when the agent has closed the connection. Until then it reads ahead, within bounds.
+    /// Ready when the connection is broken. Until then it reads ahead, within bounds, and to where the agent sends no more:
+    /// it may wait for its answer still (RFC 9112, section 9.6).
     pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             match self {
                 Self::Away(home) => *self = Self::from(ready!(home.poll_returned(context))),
-                Self::Here(reader) if reader.buffer.len() < READ_AHEAD => {
-                    if matches!(ready!(reader.poll_head(context)), Ok(0) | Err(_)) {
+                Self::Here(reader) if reader.buffer.len() < READ_AHEAD && !reader.has_ended() => {
+                    if ready!(reader.poll_head(context)).is_err() {
                         return Poll::Ready(());
                     }
                 }
                 Self::Here(_) | Self::Unread(..) => return Poll::Pending,
             }
         }
+    }
+
+    /// Whether the agent sends no more; a reader that is away would say so by an error.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self, Self::Here(reader) | Self::Unread(reader, _) if reader.has_ended())
     }
 
     /// Ready with the reader here, and with whether it stands before the next request.

@@ -3,11 +3,13 @@
 //! One loop serves both the front, where CONNECT and `http://` URLs arrive, and the inside of a TLS session. Nothing is
 //! spawned: the loop itself drives the answer while it looks out for the agent's leaving.
 
+mod connect;
 mod head;
 mod inbound;
 mod place;
 mod receiving;
 mod respond;
+pub(super) mod unsent;
 mod websocket;
 
 use std::future::poll_fn;
@@ -18,6 +20,7 @@ use std::task::{Context, Poll};
 use http::{Method, Request, Uri};
 use tokio::time::Instant;
 
+pub(super) use self::connect::Connected;
 use self::head::Next;
 use self::inbound::Inbound;
 pub(super) use self::receiving::Receiving;
@@ -29,14 +32,12 @@ use super::signal::Signal;
 use super::target::Target;
 use super::tracked::Tracked;
 use super::upload::Source;
-use super::wire::{Early, Outbox, Reader, Shared, Wire};
-use crate::policy::host::Host;
+use super::wire::{Outbox, Reader, Shared, Wire};
 use crate::sidecar::egress::Egress;
 use crate::sidecar::egress::http1::{Framing, HeadLimits, RequestHead, Version};
 use crate::sidecar::egress::refusal::{Format, Refusal};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
 /// What a connection is for.
 pub(super) enum Scope {
@@ -44,16 +45,6 @@ pub(super) enum Scope {
     Front,
     /// One host, within TLS.
     Inside(Arc<Target>),
-}
-
-/// A CONNECT that was answered; TLS comes next.
-pub(super) struct Connected {
-    /// Where to.
-    pub(super) target: Arc<Target>,
-    /// The connection.
-    pub(super) wire: Early,
-    /// What tells of changes.
-    pub(super) signal: Signal,
 }
 
 /// How a connection goes on after a request.
@@ -125,47 +116,6 @@ impl Session {
         HeadLimits { bytes: self.egress.limits.head_bytes, headers: self.egress.limits.headers }
     }
 
-    /// Answers CONNECT; with the target where TLS may begin.
-    async fn connect(&mut self, head: RequestHead) -> Result<Arc<Target>, Flow> {
-        let shape = Shape { version: head.version, head_only: false, keep_alive: head.keep_alive };
-        let mut exchange = Exchange::begin(&self.egress, version_name(head.version));
-        exchange.asks("CONNECT", "", false);
-        let target = match place::connect(&head) {
-            Ok(target) => Arc::new(target),
-            Err(refusal) => {
-                let format = Format::preferred(&head.headers);
-                return Err(self
-                    .refuse(exchange, &refusal, format, Shape { keep_alive: false, ..shape })
-                    .await);
-            }
-        };
-        exchange.aims_at(&target);
-        // An address has no SNI by which TLS could begin; what no route names is refused right here.
-        if matches!(target.host, Host::Address(_))
-            && let Err(denied) = self.egress.live.now().rules.judge_target(&target.as_rules())
-        {
-            let format = Format::preferred(&head.headers);
-            return Err(self.refuse(exchange, &denied.into(), format, shape).await);
-        }
-        if self.write(ESTABLISHED).await {
-            // The requests inside are what is recorded.
-            exchange.forget();
-            Ok(target)
-        } else {
-            Err(Flow::Drop)
-        }
-    }
-
-    fn into_connected(self, target: Arc<Target>) -> Option<Connected> {
-        let Self { shared, inbound, signal, .. } = self;
-        let Inbound::Here(reader) = inbound else { return None };
-        let bytes = reader.into_rest();
-        match shared.into_wire()? {
-            Wire::Plain(tcp) => Some(Connected { target, wire: Early { bytes, tcp }, signal }),
-            Wire::Tls(_) => None,
-        }
-    }
-
     /// Handles one request.
     async fn exchange(&mut self, head: RequestHead) -> Flow {
         let RequestHead { method, target, version, headers, framing, keep_alive, expect_continue, upgrade } =
@@ -211,7 +161,8 @@ impl Session {
         let mut interim = Outbox::default();
         let answer = {
             let mut answering = pin!(request::answer(exchange, self.take_signal(), asked));
-            poll_fn(|context| self.poll_answer(answering.as_mut(), &mut interim, context)).await
+            let mut ended = None;
+            poll_fn(|context| self.poll_answer(answering.as_mut(), &mut interim, &mut ended, context)).await
         };
         match answer {
             Some(answer) => self.respond(answer, shape, format, interim).await,
@@ -225,7 +176,8 @@ impl Session {
         let mut interim = Outbox::default();
         let opened = {
             let mut opening = pin!(request::open(exchange, self.take_signal(), asked));
-            poll_fn(|context| self.poll_answer(opening.as_mut(), &mut interim, context)).await
+            let mut ended = None;
+            poll_fn(|context| self.poll_answer(opening.as_mut(), &mut interim, &mut ended, context)).await
         };
         match opened {
             Some(Ok(opened)) => self.relay(opened).await,
@@ -234,11 +186,13 @@ impl Session {
         }
     }
 
-    /// Waits for an answer; nothing where the agent leaves before.
+    /// Waits for an answer; nothing where the agent leaves before. One that only sends no more, which is known since
+    /// `ended`, can't be told from one that left: it waits for a limited time.
     fn poll_answer<T>(
         &mut self,
         answering: Pin<&mut impl Future<Output = T>>,
         interim: &mut Outbox,
+        ended: &mut Option<Instant>,
         context: &mut Context<'_>,
     ) -> Poll<Option<T>> {
         if let Poll::Ready(answer) = answering.poll(context) {
@@ -252,7 +206,11 @@ impl Session {
         if gone || matches!(written, Poll::Ready(Err(_))) {
             return Poll::Ready(None);
         }
-        Poll::Pending
+        if !self.inbound.has_ended() {
+            return Poll::Pending;
+        }
+        let since = *ended.get_or_insert_with(Instant::now);
+        self.deadline.poll(since + self.egress.limits.half_closed, context).map(|()| None)
     }
 
     /// Takes the signal for a request; it comes back with the answer.
@@ -286,22 +244,6 @@ impl Session {
             Flow::Close => Flow::Linger,
             flow => flow,
         }
-    }
-
-    /// Writes a few bytes; tells whether that was possible in time.
-    async fn write(&mut self, bytes: &'static [u8]) -> bool {
-        let mut outbox = Outbox::default();
-        outbox.small.extend_from_slice(bytes);
-        let until = Instant::now() + self.egress.limits.connect_line;
-        poll_fn(|context| {
-            match self.shared.poll_write(context, &mut outbox) {
-                Poll::Ready(Ok(())) if outbox.is_empty() => return Poll::Ready(true),
-                Poll::Ready(Err(_)) => return Poll::Ready(false),
-                Poll::Ready(Ok(())) | Poll::Pending => {}
-            }
-            self.deadline.poll(until, context).map(|()| false)
-        })
-        .await
     }
 }
 

@@ -76,7 +76,9 @@ impl Session {
                 inbound: &mut self.inbound,
                 deadline: &mut self.deadline,
                 stall: self.egress.limits.stall,
+                half_closed: self.egress.limits.half_closed,
                 waiting: None,
+                ended_since: None,
                 out,
                 started,
                 body,
@@ -193,8 +195,11 @@ struct Writing<'a> {
     inbound: &'a mut Inbound,
     deadline: &'a mut Deadline,
     stall: Duration,
+    half_closed: Duration,
     /// Since when the agent doesn't read.
     waiting: Option<Instant>,
+    /// Since when it sends no more and got nothing.
+    ended_since: Option<Instant>,
     out: Outbox,
     started: bool,
     body: Tracked,
@@ -221,7 +226,7 @@ impl Writing<'_> {
             match written {
                 Poll::Ready(Ok(())) => {
                     self.started = true;
-                    self.waiting = None;
+                    (self.waiting, self.ended_since) = (None, None);
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(Written::Gone),
                 Poll::Pending => {
@@ -236,7 +241,14 @@ impl Writing<'_> {
                 }
             }
         }
-        self.inbound.poll_gone(context).map(|()| Written::Gone)
+        if self.inbound.poll_gone(context).is_ready() {
+            return Poll::Ready(Written::Gone);
+        }
+        if !self.inbound.has_ended() {
+            return Poll::Pending;
+        }
+        let since = *self.ended_since.get_or_insert_with(Instant::now);
+        self.deadline.poll(since + self.half_closed, context).map(|()| Written::Gone)
     }
 
     /// Takes what is there of the body.

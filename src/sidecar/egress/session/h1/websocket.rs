@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use http::header::{SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
@@ -18,12 +18,12 @@ use super::{Flow, Session};
 use crate::policy::reason::Reason;
 use crate::sidecar::egress::http1::{Framing, Version, write_response};
 use crate::sidecar::egress::refusal::Refusal;
-use crate::sidecar::egress::scrub::Scrubber;
+use crate::sidecar::egress::scrub::Frames;
 use crate::sidecar::egress::session::exchange::Exchange;
 use crate::sidecar::egress::session::request::Opened;
 use crate::sidecar::egress::session::wire::{Outbox, Reader, Shared};
 use crate::sidecar::egress::upstream::Io;
-use crate::sidecar::egress::websocket::{Checker, Sender};
+use crate::sidecar::egress::websocket::{Checker, Sender, Violation};
 
 /// How much of what the upstream sends is read at a time.
 const READ: usize = 8 << 10;
@@ -130,9 +130,15 @@ impl Side {
         Self { checker: Checker::new(sender), gone: false }
     }
 
-    /// Checks what was read and gives the number of bytes that go on. After a Close frame there is nothing to say.
-    fn check(&mut self, bytes: &[u8], reason: Reason) -> Result<usize, Refusal> {
-        let checked = self.checker.check(bytes);
+    /// Checks what was read and gives the number of bytes that go on. After a Close frame there is
+    /// nothing to say.
+    fn check(
+        &mut self,
+        bytes: &[u8],
+        reason: Reason,
+        check: impl FnOnce(&mut Checker, &[u8]) -> Result<usize, Violation>,
+    ) -> Result<usize, Refusal> {
+        let checked = check(&mut self.checker, bytes);
         let checked = checked.map_err(|violation| Refusal::new(reason, violation.to_string()))?;
         self.gone |= checked < bytes.len();
         Ok(checked)
@@ -144,7 +150,7 @@ struct Relay<'a> {
     shared: &'a Shared,
     reader: &'a mut Reader,
     upstream: Box<dyn Io>,
-    scrubber: Option<Scrubber>,
+    scrubber: Option<Frames>,
     agent: Side,
     origin: Side,
     to_agent: Outbox,
@@ -175,7 +181,7 @@ impl Relay<'_> {
                 self.agent.gone = matches!(read, Ok(0) | Err(_));
             }
             let read = std::mem::take(&mut self.reader.buffer);
-            let checked = self.agent.check(&read, Reason::RequestMalformed)?;
+            let checked = self.agent.check(&read, Reason::RequestMalformed, Checker::check)?;
             self.exchange.sent(checked);
             self.to_upstream = read;
             self.to_upstream.truncate(checked);
@@ -208,19 +214,17 @@ impl Relay<'_> {
             let mut read = ReadBuf::uninit(&mut space);
             match Pin::new(&mut self.upstream).poll_read(context, &mut read) {
                 Poll::Ready(Ok(())) if !read.filled().is_empty() => {
-                    let checked = self.origin.check(read.filled(), Reason::UpstreamInvalid)?;
+                    let (scrubber, out) = (&mut self.scrubber, &mut self.to_agent.small);
+                    let checked =
+                        self.origin.check(read.filled(), Reason::UpstreamInvalid, |checker, bytes| {
+                            if let Some(scrubber) = scrubber {
+                                return scrubber.pass(checker, bytes, out);
+                            }
+                            let checked = checker.check(bytes)?;
+                            out.extend_from_slice(bytes.get(..checked).unwrap_or_default());
+                            Ok(checked)
+                        })?;
                     self.exchange.received(checked);
-                    let bytes = read.filled().get(..checked).unwrap_or_default();
-                    if let Some(scrubber) = &mut self.scrubber {
-                        let known = scrubber.push(Bytes::copy_from_slice(bytes));
-                        self.to_agent.small.extend_from_slice(&known);
-                        // A message that is complete is not held back for what may follow it.
-                        if self.origin.checker.is_between_frames() {
-                            self.to_agent.small.extend_from_slice(&scrubber.finish());
-                        }
-                    } else {
-                        self.to_agent.small.extend_from_slice(bytes);
-                    }
                     moved = true;
                 }
                 Poll::Ready(_) => self.origin.gone = true,

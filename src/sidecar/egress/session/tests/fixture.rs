@@ -68,7 +68,7 @@ impl Bottle {
         write_policy(directory.path(), routes);
         let limits = Line::parse_from([&["egress"], limits].concat()).limits;
         let roots = Roots::load(&[]).unwrap();
-        let live = Live::open(&directory.path().join("policy.yaml"), None).unwrap();
+        let live = Live::open(&directory.path().join("policy.yaml"), None, None, None).unwrap();
         live.watch().unwrap();
         let egress = Arc::new(Egress {
             live,
@@ -76,6 +76,7 @@ impl Bottle {
             upstream: Upstream::new(&roots, &limits).unwrap(),
             audit: Arc::new(Audit::open(&state, Readers::Owner).unwrap()),
             reporter: None,
+            entered: None,
             held: Arc::new(tokio::sync::Semaphore::new(session::MOST_HELD)),
             metrics: Metrics::default(),
             limits,
@@ -150,7 +151,8 @@ impl Bottle {
 }
 
 fn write_policy(directory: &Path, routes: &str) {
-    let text = format!("version: 1\nextra_hosts: {{ origin.example.org: 127.0.0.1 }}\nroutes: [{routes}]\n");
+    let text =
+        format!("version: 1\nextra_hosts: {{ origin.example.org: 127.0.0.1 }}\nroutes: [{routes}]\n...\n");
     crate::fs::write_atomic(&directory.join("policy.yaml"), text.as_bytes(), 0o644).unwrap();
 }
 

@@ -6,3 +6,4 @@ mod fixture;
 mod front;
 mod inside;
 mod limits;
+mod panics;

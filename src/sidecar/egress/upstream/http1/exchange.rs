@@ -47,7 +47,7 @@ pub(in super::super) enum Exchanged {
 pub(in super::super) struct Failure {
     /// The cause.
     pub(in super::super) refusal: Refusal,
-    /// The body, where the request may be sent again on another connection: this one had been closed.
+    /// The body, where the request may be sent again on another connection.
     pub(in super::super) again: Option<Body>,
 }
 

@@ -151,13 +151,20 @@ pub(super) async fn exchange(
     let response = match answered.await {
         Some(Ok(response)) => response,
         Some(Err(mut error)) => {
-            if let Some(BodyError { reason, detail }) = progress.and_then(|progress| progress.failure()) {
+            if let Some(BodyError { reason, detail }) =
+                progress.as_ref().and_then(|progress| progress.failure())
+            {
                 return Err(Refusal::new(reason, detail).into());
             }
             // What comes back was not sent.
             let unsent = error.take_message().map(Request::into_body);
             let harmless = reused && bare && head.method.is_idempotent() && sender.is_closed();
+            let untouched = || match &progress {
+                None => Some(body::empty()),
+                Some(progress) => progress.take_back(),
+            };
             let again = unsent.or_else(|| harmless.then(body::empty));
+            let again = again.or_else(|| is_unprocessed(error.error()).then(untouched).flatten());
             let words = format!("{authority}: {}", Words(error.error()));
             return Err(Failure { refusal: Refusal::new(Reason::UpstreamDown, words), again });
         }
@@ -182,6 +189,17 @@ pub(super) async fn exchange(
         Answer { incoming, patience, guard }.boxed_unsync()
     };
     Ok(Response::from_parts(parts, body))
+}
+
+/// Whether the upstream said that it has done nothing for the request (RFC 9113, section 8.7): it refused the stream, or
+/// went away and named a stream before it as the last one.
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        let refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+        // Streams up to the last one end with the connection, which is another error.
+        cause.is_remote() && (refused || cause.is_go_away())
+    })
 }
 
 /// Makes the request that is sent (RFC 9113, section 8.3.1).

@@ -1,4 +1,4 @@
-//! Watching the body of a request that someone else sends.
+//! Watching the body of a request that someone else sends, and having it back where nothing of it was sent.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,11 +12,13 @@ use tokio::time::Instant;
 use crate::sidecar::egress::body::{Body, BodyError};
 
 /// How far a body got.
-#[derive(Debug)]
 pub(super) struct Progress(Mutex<State>);
 
-#[derive(Debug)]
 struct State {
+    /// None once it was taken back.
+    body: Option<Body>,
+    /// Whether something of it was taken.
+    begun: bool,
     last: Instant,
     ended: bool,
     failure: Option<BodyError>,
@@ -38,6 +40,11 @@ impl Progress {
         self.with(|state| state.failure.clone())
     }
 
+    /// Takes the body back, if nothing of it was taken.
+    pub(super) fn take_back(&self) -> Option<Body> {
+        self.with(|state| state.body.take_if(|_| !state.begun))
+    }
+
     fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -45,13 +52,12 @@ impl Progress {
 
 /// The same body, and what tells how far it got.
 pub(super) fn watch(body: Body) -> (Body, Option<Arc<Progress>>) {
-    let state = State { last: Instant::now(), ended: false, failure: None };
+    let state = State { body: Some(body), begun: false, last: Instant::now(), ended: false, failure: None };
     let progress = Arc::new(Progress(Mutex::new(state)));
-    (Watched { body, progress: Arc::clone(&progress) }.boxed_unsync(), Some(progress))
+    (Watched { progress: Arc::clone(&progress) }.boxed_unsync(), Some(progress))
 }
 
 struct Watched {
-    body: Body,
     progress: Arc<Progress>,
 }
 
@@ -63,24 +69,24 @@ impl http_body::Body for Watched {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
-        if let Poll::Ready(frame) = &polled {
-            let ended = frame.is_none() || this.body.is_end_stream();
-            this.progress.with(|state| {
+        self.progress.with(|state| {
+            let Some(body) = &mut state.body else { return Poll::Ready(None) };
+            let polled = Pin::new(&mut *body).poll_frame(cx);
+            if let Poll::Ready(frame) = &polled {
+                state.begun = true;
+                state.ended |= frame.is_none() || body.is_end_stream();
                 state.last = Instant::now();
-                state.ended |= ended;
                 state.failure = frame.as_ref().and_then(|frame| frame.as_ref().err().cloned());
-            });
-        }
-        polled
+            }
+            polled
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.progress.with(|state| state.body.as_ref().is_none_or(Body::is_end_stream))
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.progress.with(|state| state.body.as_ref().map_or_else(SizeHint::default, Body::size_hint))
     }
 }

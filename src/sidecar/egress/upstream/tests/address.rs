@@ -100,12 +100,12 @@ async fn a_private_address_is_dialled_only_where_the_route_says_so() {
 }
 
 /// A DNS server that has these addresses for every name, and remembers what it was asked for.
-struct Dns {
-    port: u16,
+pub(super) struct Dns {
+    pub(super) port: u16,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
-fn dns(addresses: &'static [[u8; 4]]) -> Dns {
+pub(super) fn dns(addresses: &'static [[u8; 4]]) -> Dns {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();
     let asked = Arc::new(Mutex::new(Vec::new()));
@@ -140,17 +140,20 @@ fn dns(addresses: &'static [[u8; 4]]) -> Dns {
     Dns { port, asked }
 }
 
-fn resolving(dns: &Dns) -> Upstream {
+/// One server, with a search domain that must not matter.
+pub(super) fn dns_config(port: u16) -> ResolverConfig {
     let mut connection = ConnectionConfig::udp();
-    connection.port = dns.port;
+    connection.port = port;
     let server = NameServerConfig::new(Ipv4Addr::LOCALHOST.into(), true, vec![connection]);
-    // A search domain and many dots, which must not matter.
     let search = vec!["search.example.net".parse().unwrap()];
-    let config =
-        ResolverConfig::from_parts(Some("domain.example.net".parse().unwrap()), search, vec![server]);
+    ResolverConfig::from_parts(Some("domain.example.net".parse().unwrap()), search, vec![server])
+}
+
+fn resolving(dns: &Dns) -> Upstream {
+    // Many dots, which must not matter either.
     let mut options = ResolverOpts::default();
     options.ndots = 9;
-    Upstream { resolver: Resolver::new(config, options, None).unwrap(), ..upstream(limits()) }
+    Upstream { resolver: Resolver::new(dns_config(dns.port), options).unwrap(), ..upstream(limits()) }
 }
 
 fn named(name: &str, port: u16) -> Outgoing {

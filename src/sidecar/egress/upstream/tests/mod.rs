@@ -2,10 +2,13 @@
 
 mod address;
 mod answer;
+mod dial;
 mod http1;
 mod http2;
 mod pool;
 mod proxy;
+mod refused;
+mod resolver;
 mod tls;
 mod websocket;
 
@@ -23,7 +26,7 @@ use rustls::RootCertStore;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::resolve::Resolver;
+use super::resolver::Resolver;
 use super::tls::Tls;
 use super::{Answer, Outgoing, Upstream};
 use crate::policy::egress::{EgressPolicy, OnSecret, Route, Scheme, VERSION};
@@ -49,6 +52,7 @@ fn limits() -> Limits {
         stall: long,
         dial: long,
         answer: long,
+        half_closed: long,
         drain: long,
     }
 }

@@ -4,6 +4,8 @@
 //! is known of an origin, or HTTP/2 is, one request dials and the others wait for what comes out of it, so that a
 //! thousand streams don't become a thousand connections.
 
+mod home;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -12,10 +14,11 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub(super) use self::home::{Dialling, Home};
+
 use super::http1::{Buffers, Connection, Idle};
 use super::http2::Sender;
 use super::key::Key;
-use super::stream::Stream;
 use super::tls::Protocol;
 use crate::policy::egress::Scheme;
 use crate::sidecar::egress::refusal::Refusal;
@@ -241,119 +244,5 @@ impl State {
         let waiting = oldest.map(|origin| origin.idle.remove(0));
         self.idle -= usize::from(waiting.is_some());
         waiting
-    }
-}
-
-/// Where a connection goes back to.
-#[derive(Clone, Debug)]
-pub(super) struct Home {
-    /// None for one that is never used again.
-    pool: Option<(Arc<Pool>, u64)>,
-    key: Arc<Key>,
-}
-
-impl Home {
-    /// The home of a connection that is never used again.
-    pub(super) fn none(key: &Key) -> Self {
-        Self { pool: None, key: Arc::new(key.clone()) }
-    }
-
-    /// The origin, for messages.
-    pub(super) fn origin(&self) -> String {
-        format!("{}:{}", self.key.host, self.key.port)
-    }
-
-    /// Changes the pool, unless it was cleared since.
-    fn with<T>(&self, change: impl FnOnce(&mut State, &Arc<Key>) -> T) -> Option<T> {
-        let (pool, epoch) = self.pool.as_ref()?;
-        let mut state = pool.lock();
-        pool.sweep_later(&mut state);
-        (state.epoch == *epoch).then(|| change(&mut state, &self.key))
-    }
-
-    /// Takes a connection back that has carried its request and its answer to their ends. Where the pool was cleared
-    /// since it was made, it is closed.
-    pub(super) fn give_back(self, idle: Idle, buffers: Buffers) {
-        let Some((pool, epoch)) = self.pool.clone() else { return };
-        let mut state = pool.lock();
-        if let Some(buffers) = buffers.spare().filter(|_| state.buffers.len() < MOST_BUFFERS) {
-            state.buffers.push(buffers);
-        }
-        if state.epoch != epoch {
-            return;
-        }
-        if state.idle >= MOST_IDLE.1 {
-            drop(state.take_oldest());
-        }
-        let State { origins, idle: count, .. } = &mut *state;
-        let origin = origins.entry(Arc::clone(&self.key)).or_default();
-        origin.protocol = Some(Protocol::Http1);
-        if origin.idle.len() >= MOST_IDLE.0 {
-            drop(origin.idle.remove(0));
-            *count -= 1;
-        }
-        origin.idle.push(Waiting { idle, home: self, since: Instant::now() });
-        *count += 1;
-        pool.sweep_later(&mut state);
-    }
-}
-
-/// The making of a connection. Dropped without an outcome, the next request that waits makes one.
-#[derive(Debug)]
-pub(super) struct Dialling {
-    home: Home,
-    /// Tells those who wait, where others do.
-    done: Option<watch::Sender<Option<Refusal>>>,
-}
-
-impl Dialling {
-    /// It speaks HTTP/1: the request that made it has it for its own.
-    pub(super) fn http1(self, stream: Stream) -> Connection {
-        let buffers = self.home.with(|state, key| {
-            if let Some(origin) = state.origins.get_mut(key) {
-                origin.protocol = Some(Protocol::Http1);
-            }
-            state.buffers.pop()
-        });
-        Connection::fresh(stream, buffers.flatten().unwrap_or_default(), self.home.clone())
-    }
-
-    /// It speaks HTTP/2: all requests share it from now on.
-    pub(super) fn http2(self, sender: Sender) -> Sender {
-        self.home.with(|state, key| {
-            let origin = state.origins.entry(Arc::clone(key)).or_default();
-            origin.protocol = Some(Protocol::Http2);
-            origin.shared.push(Shared { sender: sender.clone(), seen: 0 });
-        });
-        sender
-    }
-
-    /// It could not be made: those who wait need not try it too. None where there is a connection that does, and only
-    /// has no room now.
-    pub(super) fn failed(self, refusal: Refusal) -> Option<Refusal> {
-        let others = self.home.with(|state, key| {
-            let origin = state.origins.get_mut(key)?;
-            origin.shared.retain(|shared| !shared.sender.is_closed());
-            (!origin.shared.is_empty()).then(|| origin.enough = Some(Instant::now() + ENOUGH))
-        });
-        if others.flatten().is_some() {
-            return None;
-        }
-        if let Some(done) = &self.done {
-            done.send_replace(Some(refusal.clone()));
-        }
-        Some(refusal)
-    }
-}
-
-impl Drop for Dialling {
-    fn drop(&mut self) {
-        if self.done.is_some() {
-            self.home.with(|state, key| {
-                if let Some(origin) = state.origins.get_mut(key) {
-                    origin.dialling = None;
-                }
-            });
-        }
     }
 }

@@ -1,25 +1,25 @@
 //! HTTP/2 with the agent: hyper's, with our limits; each stream is judged like any other request.
 
-use std::collections::HashMap;
+mod streams;
+
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::COOKIE;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, Uri};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::Instant;
 
+use self::streams::{Stream, Streamed, Streams};
 use super::deadline::Deadline;
 use super::exchange::Exchange;
 use super::request::{self, Asked};
@@ -29,9 +29,7 @@ use super::tracked::Tracked;
 use super::upload::Source;
 use super::wire::Wire;
 use crate::policy::reason::Reason;
-use crate::policy::rules::{self, Rules};
 use crate::sidecar::egress::Egress;
-use crate::sidecar::egress::body::BodyError;
 use crate::sidecar::egress::refusal::{Format, Refusal};
 
 /// How much of one request's body may be on its way to us; many times what the few microseconds between two containers
@@ -139,7 +137,7 @@ async fn answer(
     exchange.asks(head.method.as_str(), path.as_ref().map_or("", |path| path.path()), false);
     match path {
         Ok(path) => {
-            stream.asks(&head.method, &path);
+            exchange.stands(&stream.asks(&head.method, &path));
             head.uri = Uri::from(path);
             join_cookies(&mut head.headers);
             let body = (!body.is_end_stream()).then_some(Source::Http2(body));
@@ -182,112 +180,6 @@ fn join_cookies(headers: &mut http::HeaderMap) {
     }
     if let Ok(value) = HeaderValue::from_bytes(&joined) {
         headers.insert(COOKIE, value);
-    }
-}
-
-/// What a stream asks for.
-type Question = (Method, PathAndQuery);
-
-/// What the streams of a connection are doing.
-#[derive(Debug)]
-struct Streams {
-    egress: Arc<Egress>,
-    start: Instant,
-    /// When something last happened, in milliseconds after the start.
-    last: AtomicU64,
-    count: AtomicU64,
-    open: Mutex<HashMap<u64, Option<Question>>>,
-}
-
-impl Streams {
-    fn new(egress: &Arc<Egress>) -> Self {
-        let (last, count) = (AtomicU64::new(0), AtomicU64::new(0));
-        let (egress, open) = (Arc::clone(egress), Mutex::default());
-        Self { egress, start: Instant::now(), last, count, open }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Option<Question>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn open(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn last(&self) -> Instant {
-        self.start + Duration::from_millis(self.last.load(Ordering::Acquire))
-    }
-
-    fn touch(&self) {
-        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(now, Ordering::Release);
-    }
-
-    /// Whether one of them is open that these rules refuse.
-    fn any_refused(&self, rules: &Rules, target: &Target) -> bool {
-        self.lock().values().flatten().any(|(method, path)| {
-            let (target, method, path) = (target.as_rules(), method.as_str(), path.path());
-            rules.judge(&rules::Request { target, method, path, websocket: false }).is_err()
-        })
-    }
-}
-
-/// One stream while it is open.
-#[derive(Debug)]
-struct Stream {
-    streams: Arc<Streams>,
-    id: u64,
-}
-
-impl Stream {
-    fn begin(streams: &Arc<Streams>) -> Self {
-        let id = streams.count.fetch_add(1, Ordering::Relaxed);
-        streams.lock().insert(id, None);
-        streams.touch();
-        Self { streams: Arc::clone(streams), id }
-    }
-
-    fn asks(&self, method: &Method, path: &PathAndQuery) {
-        self.streams.lock().insert(self.id, Some((method.clone(), path.clone())));
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        // A stream is a task of its own; its panic must not go unseen either.
-        if std::thread::panicking() {
-            self.streams.egress.metrics.panics.fetch_add(1, Ordering::Relaxed);
-        }
-        self.streams.touch();
-        self.streams.lock().remove(&self.id);
-    }
-}
-
-/// The body of a stream's answer.
-struct Streamed {
-    body: Tracked,
-    stream: Stream,
-}
-
-impl http_body::Body for Streamed {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self.get_mut();
-        this.stream.streams.touch();
-        Pin::new(&mut this.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
