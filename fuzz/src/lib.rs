@@ -1,4 +1,13 @@
-//! What the targets share: how bytes become pieces, and what must be true of bodies.
+//! The targets, and what they share: how bytes become pieces, and what must be true of bodies.
+//!
+//! They are functions of a library, so that the integration tests can run them too, for a moment and without libFuzzer.
+
+pub mod hello;
+pub mod path;
+pub mod policy;
+pub mod request;
+pub mod response;
+pub mod websocket;
 
 use bottle::sidecar::egress::http1::{Decoded, Decoder, Encoder, Framing, HeadLimits, Malformed, Progress};
 use bytes::BytesMut;
