@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fs;
 use crate::policy::gate::{GatePolicy, HttpsUpstream, SshUpstream, Upstream, VERSION};
+use crate::policy::whole::{END, is_whole};
 
 /// The repository that the health check asks for; it has no upstream, and no name of the policy begins with `_`.
 pub(crate) const HEALTH: &str = "_health";
@@ -22,6 +23,12 @@ pub(crate) enum ConfigError {
         path: PathBuf,
         /// What the parser says.
         source: serde_yaml::Error,
+    },
+    /// The file ends before its end.
+    #[error("`{}` is cut off: the last line of a whole one is `{}`; render the bundle again", path.display(), END.trim_end())]
+    CutOff {
+        /// The file.
+        path: PathBuf,
     },
     /// The file has another format.
     #[error("`{}` has format {found}, this program reads format {VERSION}; render the bundle again", path.display())]
@@ -48,6 +55,9 @@ pub(crate) fn load(path: &Path) -> Result<GatePolicy, ConfigError> {
     let text = fs::read_to_string(path)?;
     let policy: GatePolicy =
         serde_yaml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })?;
+    if !is_whole(text.as_bytes()) {
+        return Err(ConfigError::CutOff { path: path.to_owned() });
+    }
     if policy.version != VERSION {
         return Err(ConfigError::Version { path: path.to_owned(), found: policy.version });
     }

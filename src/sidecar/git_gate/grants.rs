@@ -4,7 +4,6 @@
 //! more. What it adds are push rules beside those of the policy and findings that may pass; there is no word in it that
 //! could lift the protection of a path, or of the default branch from a wildcard.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +11,8 @@ use super::judge::Granted;
 use crate::manifest::values::RefPattern;
 use crate::policy::gate::{GatePolicy, PushRule};
 use crate::policy::grant::{AllowedFinding, Grant, GrantedPush, VERSION};
-use crate::sidecar::grants::{Files, Grants, path, told, unended};
+use crate::sidecar::grants::{Files, Grants, path, source_of, told, unended};
+use crate::sidecar::used::Used;
 
 /// The longest name of a grant: it goes into refusals and logs.
 const MAX_NAME: usize = 64;
@@ -29,7 +29,7 @@ pub(super) struct Look {
 }
 
 /// Reads the directory as it is now.
-pub(super) fn look(directory: &Path, policy: &GatePolicy, now: Duration) -> Look {
+pub(super) fn look(directory: &Path, used: Option<&Used>, policy: &GatePolicy, now: Duration) -> Look {
     let (mut grants, mut problems) = Files::read(directory).understand(directory);
     grants.retain(|(name, grant)| match check(name, grant, policy) {
         Ok(()) => true,
@@ -38,27 +38,33 @@ pub(super) fn look(directory: &Path, policy: &GatePolicy, now: Duration) -> Look
             false
         }
     });
-    let (grants, next_end) = unended(&grants, now);
+    let (grants, next_end) = unended(&grants, used, now);
     Look { grants, problem: told(&problems), next_end }
 }
 
 /// What the grants add for one repository.
-pub(super) fn granted(grants: &Grants, repository: &str) -> Granted {
-    let mut granted = Granted { push: Vec::new(), findings: BTreeMap::new() };
-    for (name, Grant { version: _, until: _, routes: _, push, findings }) in grants {
+pub(crate) fn granted(grants: &Grants, repository: &str) -> Granted {
+    let mut granted = Granted::default();
+    // What is allowed without one for a single push doesn't use it up.
+    let (once, lasting): (Vec<_>, Vec<_>) = grants.iter().partition(|(_, grant)| grant.once);
+    for (name, Grant { version: _, until, once, routes: _, push, findings }) in
+        lasting.into_iter().chain(once)
+    {
+        let push = push.iter().filter(|push| push.repository == repository);
         // Whatever the file says of itself: it is the one whose removal takes the rule away.
-        let source = format!("grant {name}");
-        for GrantedPush { repository: _, rule } in push.iter().filter(|push| push.repository == repository) {
-            granted.push.push(PushRule { source: source.clone(), ..rule.clone() });
+        granted.push.extend(push.map(|push| PushRule { source: source_of(name), ..push.rule.clone() }));
+        for allowed in findings.iter().filter(|finding| finding.repository == repository) {
+            granted.findings.entry(allowed.finding.clone()).or_insert_with(|| source_of(name));
         }
-        let findings = findings.iter().filter(|finding| finding.repository == repository);
-        granted.findings.extend(findings.map(|allowed| (allowed.finding.clone(), source.clone())));
+        if *once {
+            granted.once.insert(source_of(name), *until);
+        }
     }
     granted
 }
 
 fn check(name: &str, grant: &Grant, policy: &GatePolicy) -> Result<(), String> {
-    let Grant { version, until: _, routes: _, push, findings } = grant;
+    let Grant { version, until: _, once: _, routes: _, push, findings } = grant;
     if *version != VERSION {
         return Err(format!("its format has version {version}; this program reads version {VERSION}"));
     }
@@ -132,7 +138,7 @@ mod tests {
         }
 
         fn look(&self) -> (Vec<String>, String) {
-            let look = look(&self.grants(), &self.policy, NOW);
+            let look = look(&self.grants(), None, &self.policy, NOW);
             let names = look.grants.into_iter().map(|(name, _)| name).collect();
             (names, look.problem.unwrap_or_default())
         }
@@ -144,7 +150,7 @@ mod tests {
         bottle.write("g-1.yaml", GOOD);
         bottle
             .write("g-2.yaml", "version: 1\nfindings:\n- { repository: app, finding: f-0123456789abcdef }\n");
-        let look = look(&bottle.grants(), &bottle.policy, NOW);
+        let look = look(&bottle.grants(), None, &bottle.policy, NOW);
         let app = granted(&look.grants, "app");
         assert_eq!(app.push.len(), 1);
         assert_eq!(app.push[0].source, "grant g-1");
@@ -202,7 +208,7 @@ mod tests {
         // Without the last line break nothing is missing.
         for length in 0..GOOD.len() - 1 {
             bottle.write("g-1.yaml", GOOD.get(..length).unwrap());
-            let look = look(&bottle.grants(), &bottle.policy, NOW);
+            let look = look(&bottle.grants(), None, &bottle.policy, NOW);
             assert!(granted(&look.grants, "app").push.is_empty(), "{}", GOOD.get(..length).unwrap());
         }
     }
@@ -242,7 +248,7 @@ mod tests {
         bottle.write("past.yaml", &until(NOW.as_secs() - 1));
         bottle.write("now.yaml", &until(NOW.as_secs()));
         bottle.write("soon.yaml", &until(NOW.as_secs() + 1));
-        let look = look(&bottle.grants(), &bottle.policy, NOW);
+        let look = look(&bottle.grants(), None, &bottle.policy, NOW);
         assert_eq!(look.grants.len(), 1);
         assert_eq!(look.grants[0].0, "soon");
         assert_eq!(look.next_end, Some(NOW + Duration::from_secs(1)));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
 use crate::policy::gate::{HttpsUpstream, Repository, SshUpstream, Upstream};
+use crate::process::Limits;
 
 /// Names the repository to `ssh` and to the credential helper.
 pub(crate) const REPOSITORY: &str = "BOTTLE_REPOSITORY";
@@ -22,6 +23,8 @@ pub(crate) const GITLEAKS: &str = "BOTTLE_GITLEAKS";
 pub(crate) const GITLEAKS_CONFIG: &str = "BOTTLE_GITLEAKS_CONFIG";
 /// Names the directory of the operator's grants to the hooks; not set where there is none.
 pub(crate) const GRANTS: &str = "BOTTLE_GATE_GRANTS";
+/// The directory in which the gate reports, and marks the grants that were used.
+pub(crate) const REPORT: &str = "BOTTLE_GATE_REPORT";
 /// Tells the hooks the limits, as two numbers of seconds.
 pub(crate) const LIMITS: &str = "BOTTLE_GATE_LIMITS";
 
@@ -61,8 +64,10 @@ pub(crate) struct Surroundings {
     pub(crate) gitleaks_config: PathBuf,
     /// The directory of the operator's grants.
     pub(crate) grants: Option<PathBuf>,
+    /// The report directory.
+    pub(crate) report: Option<PathBuf>,
     /// The limits for an operation on an upstream.
-    pub(crate) limits: super::process::Limits,
+    pub(crate) limits: Limits,
 }
 
 impl Surroundings {
@@ -73,7 +78,8 @@ impl Surroundings {
         path.push(std::env::var_os("PATH").unwrap_or_default());
         let gate = self.run.join("gate");
         let (total, stall) = (self.limits.total.as_secs(), self.limits.stall.as_secs());
-        let grants = self.grants.as_ref().map(|directory| (GRANTS, directory.clone().into()));
+        let shared = [(GRANTS, &self.grants), (REPORT, &self.report)];
+        let shared = shared.into_iter().filter_map(|(name, path)| Some((name, path.clone()?.into())));
         let mut environment = vec![
             ("PATH", path),
             ("LC_ALL", "C".into()),
@@ -89,7 +95,7 @@ impl Surroundings {
             (GITLEAKS_CONFIG, self.gitleaks_config.clone().into()),
             (LIMITS, format!("{total} {stall}").into()),
         ];
-        environment.extend(grants);
+        environment.extend(shared);
         environment
     }
 

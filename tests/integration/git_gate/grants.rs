@@ -17,7 +17,14 @@ fn world() -> World {
 }
 
 fn none() -> Grant {
-    Grant { version: VERSION, until: None, routes: Vec::new(), push: Vec::new(), findings: Vec::new() }
+    Grant {
+        version: VERSION,
+        until: None,
+        once: false,
+        routes: Vec::new(),
+        push: Vec::new(),
+        findings: Vec::new(),
+    }
 }
 
 fn rule(refs: &str) -> Grant {
@@ -274,4 +281,72 @@ fn without_a_supervise_no_refusal_names_a_request() {
     commit(&agent, "fix.txt", "one\n");
     let text = push(&agent, "HEAD:refs/heads/x").failure(": ref-denied");
     assert!(!text.contains("ask"), "{text}");
+}
+
+fn is_used(world: &World, name: &str) -> bool {
+    world.path("report/used").join(name).exists()
+}
+
+#[test]
+fn a_grant_for_one_push_is_for_one_push_and_one_ref() {
+    let world = world();
+    let agent = world.clone_to("agent");
+    commit(&agent, "fix.txt", "one\n");
+    grant(&world, "g-1", &Grant { once: true, ..rule("refs/heads/feature/**") });
+    eventually("it is in force", || in_force(&world) == json!(["g-1"]));
+    // What is refused, or allowed without it, doesn't use it up.
+    push(&agent, "HEAD:refs/heads/other").failure(": ref-denied");
+    push(&agent, "HEAD:refs/heads/agent/x").success();
+    let both = ["push", "--atomic", "origin", "HEAD:refs/heads/feature/x", "HEAD:refs/heads/feature/y"];
+    git(&agent, &both).failure(": ref-denied");
+    assert!(!is_used(&world, "g-1"));
+    let text = push(&agent, "HEAD:refs/heads/feature/x").success();
+    assert!(text.contains("allowed by grant g-1"), "{text}");
+    assert!(is_used(&world, "g-1"));
+    commit(&agent, "fix.txt", "two\n");
+    push(&agent, "HEAD:refs/heads/feature/x").failure(": ref-denied");
+    push(&agent, "HEAD:refs/heads/feature/y").failure(": ref-denied");
+    eventually("its end is told", || in_force(&world) == json!([]));
+}
+
+#[test]
+fn of_several_pushes_at_a_time_one_gets_through_by_a_grant_for_one() {
+    let world = world();
+    let agents: Vec<_> = (0..3).map(|number| world.clone_to(&format!("agent{number}"))).collect();
+    for agent in &agents {
+        commit(agent, "fix.txt", "one\n");
+    }
+    grant(&world, "g-1", &Grant { once: true, ..rule("refs/heads/feature/**") });
+    let passed = std::thread::scope(|scope| {
+        let threads: Vec<_> = agents
+            .iter()
+            .enumerate()
+            .map(|(number, agent)| {
+                scope.spawn(move || push(agent, &format!("HEAD:refs/heads/feature/{number}")).ok)
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).filter(|passed| *passed).count()
+    });
+    assert_eq!(passed, 1);
+}
+
+#[test]
+fn a_finding_passes_once_and_a_mark_that_can_not_be_written_keeps_it_from_that() {
+    let world = world();
+    let agent = world.clone_to("agent");
+    commit(&agent, "settings.ini", &format!("key = {}\n", key()));
+    let text = push(&agent, "HEAD:refs/heads/agent/x").failure(": secret-found");
+    let start = text.find("f-").unwrap();
+    let id = text.get(start..start + 18).unwrap().to_owned();
+    // As root no mode keeps anyone from writing; there nobody can make a file.
+    std::os::unix::fs::symlink("/proc/self/fdinfo", world.path("report/used")).unwrap();
+    grant(&world, "g-1", &Grant { once: true, ..finding(&id, "app") });
+    let text = push(&agent, "HEAD:refs/heads/agent/x").failure(": grant-unclaimed");
+    assert!(text.contains("report directory"), "{text}");
+    fs::remove_file(world.path("report/used")).unwrap();
+    push(&agent, "HEAD:refs/heads/agent/x").success();
+    // The same file with the same secret, as a commit that the upstream doesn't have.
+    git(&agent, &["checkout", "-q", "--orphan", "other"]).success();
+    commit(&agent, "settings.ini", &format!("key = {}\n", key()));
+    push(&agent, "HEAD:refs/heads/agent/y").failure(": secret-found");
 }

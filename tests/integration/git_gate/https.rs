@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use bottle::policy::gate::{GatePolicy, HttpsCredential, HttpsUpstream, SecretSource, Upstream};
+use bottle::policy::whole::END;
 
 use super::support::{World, commit, eventually, free_port, git, kill_tree, tool, write};
 
@@ -105,7 +106,7 @@ fn world(change: impl Fn(&mut HttpsUpstream)) -> (World, Web) {
     if let Some(app) = policy.repositories.get_mut("app") {
         app.upstream = Upstream::Https(https);
     }
-    write(&world.path("etc/gate.yaml"), &serde_yaml::to_string(&policy).unwrap(), 0o644);
+    write(&world.path("etc/gate.yaml"), &(serde_yaml::to_string(&policy).unwrap() + END), 0o644);
     world.restart();
     (world, web)
 }

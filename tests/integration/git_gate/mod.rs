@@ -10,6 +10,7 @@
 )]
 
 mod attacks;
+mod doctor;
 mod fetching;
 mod grants;
 mod https;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bottle::policy::gate::{
     GatePolicy, PushOperation, PushRule, Repository, SshKey, SshUpstream, Upstream, VERSION,
 };
+use bottle::policy::whole::END;
 use tempfile::TempDir;
 
 use super::sshd::Sshd;
@@ -270,7 +271,7 @@ impl World {
         write(&root.path().join("etc/known_hosts"), &known, 0o644);
         let mut policy = policy(root.path(), sshd.port);
         change(&mut policy);
-        write(&root.path().join("etc/gate.yaml"), &serde_yaml::to_string(&policy).unwrap(), 0o644);
+        write(&root.path().join("etc/gate.yaml"), &(serde_yaml::to_string(&policy).unwrap() + END), 0o644);
         let gate = Gate::start(root.path(), args);
         Self { gate, sshd, root }
     }

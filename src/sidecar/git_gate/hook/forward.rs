@@ -12,12 +12,12 @@ use tokio::process::Command;
 
 use super::super::judge::Accepted;
 use super::super::message::Failure;
-use super::super::process::{self, Group, Limits, RunError};
 use super::super::ssh;
 use super::super::upstream::{self, LIMITS};
 use super::pre_receive::say;
 use crate::policy::gate::Repository;
 use crate::policy::reason::Reason;
+use crate::process::{self, Group, Limits, RunError};
 use crate::sidecar::text;
 
 /// Forwards the refs, and tells the agent what the upstream says about it.

@@ -3,6 +3,7 @@
 //! Git runs it when the pushed objects are in quarantine and before any ref moves. Nothing goes to the upstream before
 //! the whole push is judged: an object that was sent and then dropped has left the house all the same.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -12,14 +13,16 @@ use super::super::judge::{self, Granted, RefUpdate, Verdict};
 use super::super::message::Failure;
 use super::super::scan::{Gitleaks, RemoteScanner};
 use super::super::serve::SCAN_LIMIT;
-use super::super::upstream::{GITLEAKS, GITLEAKS_CONFIG, GRANTS};
+use super::super::upstream::{GITLEAKS, GITLEAKS_CONFIG, GRANTS, REPORT};
 use super::super::{config, grants, ssh};
 use super::forward;
 use crate::cli::{EXIT_FAILURE, EXIT_OK};
 use crate::policy::ask::{Ask, PushAsk};
 use crate::policy::gate::{GatePolicy, PushOperation};
 use crate::policy::reason::Reason;
+use crate::sidecar::grants::name_of;
 use crate::sidecar::text::neutral;
+use crate::sidecar::used::{Claim, Used};
 
 /// Judge a push and forward it
 #[derive(Debug, clap::Args)]
@@ -105,28 +108,31 @@ fn push(args: &Args, decision: &mut Decision) -> Result<Option<Vec<String>>, Fai
             time_limit: SCAN_LIMIT,
         },
     };
-    let granted = granted(&run, &policy, &args.repository)?;
-    let verdict = judge::judge(&args.repository, repository, &granted, &git_dir, &updates, &scanner)
-        .map_err(|error| Failure::new(Reason::ScanFailed, error.to_string()))?;
-    record(&verdict, decision);
-    for note in &verdict.notes {
-        // Stderr is the agent's; the operator reads the listener's log.
-        control::ask(&run, &Demand::Note { connection: super::connection()?, text: note.clone() })?;
-    }
-    if !verdict.passes() {
-        let mut lines = judge::format(&verdict, policy.ask.as_deref());
-        lines.push("bottle: nothing was sent to the upstream".to_owned());
-        return Ok(Some(lines));
-    }
-    if verdict.accepted.len() != updates.len() {
-        return Err(Failure::inside("a ref update was neither accepted nor refused"));
-    }
+    let used = std::env::var_os(REPORT).map(|report| Used::of(Path::new(&report)));
+    let (granted, verdict) = loop {
+        let granted = granted(&run, used.as_ref(), &policy, &args.repository)?;
+        let verdict = judge::judge(&args.repository, repository, &granted, &git_dir, &updates, &scanner)
+            .map_err(|error| Failure::new(Reason::ScanFailed, error.to_string()))?;
+        record(&verdict, decision);
+        for note in &verdict.notes {
+            // Stderr is the agent's; the operator reads the listener's log.
+            control::ask(&run, &Demand::Note { connection: super::connection()?, text: note.clone() })?;
+        }
+        if !verdict.passes() {
+            let mut lines = judge::format(&verdict, policy.ask.as_deref());
+            lines.push("bottle: nothing was sent to the upstream".to_owned());
+            return Ok(Some(lines));
+        }
+        if verdict.accepted.len() != updates.len() {
+            return Err(Failure::inside("a ref update was neither accepted nor refused"));
+        }
+        // What was another push's is no grant any more when they are read again.
+        if claim(&granted, &verdict, used.as_ref())? == Claim::Won {
+            break (granted, verdict);
+        }
+    };
     forward::forward(&args.repository, repository, &git_dir, &verdict.accepted)?;
-    let mut by: Vec<&str> = verdict.accepted.iter().map(|accepted| accepted.rule.as_str()).collect();
-    by.extend(verdict.allowed.iter().filter_map(|id| granted.findings.get(id)).map(String::as_str));
-    by.retain(|rule| rule.starts_with("grant "));
-    by.sort_unstable();
-    by.dedup();
+    let by: Vec<_> = rules(&granted, &verdict).into_iter().filter(|rule| name_of(rule).is_some()).collect();
     if !by.is_empty() {
         say(&format!("bottle: note: allowed by {}", by.join(", ")));
     }
@@ -134,12 +140,40 @@ fn push(args: &Args, decision: &mut Decision) -> Result<Option<Vec<String>>, Fai
 }
 
 /// What the grants add for the repository: read anew for each push, so that one that was taken back counts no more.
-fn granted(run: &Path, policy: &GatePolicy, repository: &str) -> Result<Granted, Failure> {
+fn granted(
+    run: &Path,
+    used: Option<&Used>,
+    policy: &GatePolicy,
+    repository: &str,
+) -> Result<Granted, Failure> {
     let Some(directory) = std::env::var_os(GRANTS).map(PathBuf::from) else {
         return Ok(Granted::default());
     };
-    let look = grants::look(&directory, policy, control::now(run)?);
+    let look = grants::look(&directory, used, policy, control::now(run)?);
     Ok(grants::granted(&look.grants, repository))
+}
+
+/// The rules that a push passes by, each once.
+fn rules<'a>(granted: &'a Granted, verdict: &'a Verdict) -> BTreeSet<&'a str> {
+    let findings = verdict.allowed.iter().filter_map(|id| granted.findings.get(id));
+    verdict.accepted.iter().map(|accepted| &accepted.rule).chain(findings).map(String::as_str).collect()
+}
+
+/// Uses up the grants for one push that let this one pass, before anything of it leaves.
+fn claim(granted: &Granted, verdict: &Verdict, used: Option<&Used>) -> Result<Claim, Failure> {
+    for rule in rules(granted, verdict) {
+        let Some(until) = granted.once.get(rule) else { continue };
+        let unclaimed = |problem: &str| {
+            Failure::new(Reason::GrantUnclaimed, format!("the {rule} can't be used: {problem}"))
+        };
+        let used = used.ok_or_else(|| unclaimed("there is no report directory"))?;
+        let name = name_of(rule).unwrap_or_default();
+        match used.claim(name, *until).map_err(|error| unclaimed(&error.to_string()))? {
+            Claim::Won => {}
+            Claim::Lost => return Ok(Claim::Lost),
+        }
+    }
+    Ok(Claim::Won)
 }
 
 /// Puts the verdict into the line of the audit log.

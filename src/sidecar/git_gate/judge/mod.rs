@@ -20,6 +20,7 @@ mod id;
 mod mirror;
 mod objects;
 mod parse;
+pub(crate) mod policy;
 mod protect;
 mod refname;
 mod refs;
@@ -74,6 +75,9 @@ pub struct Granted {
     pub push: Vec<PushRule>,
     /// The findings that may pass, by id, and what lets them.
     pub findings: BTreeMap<String, String>,
+    /// The sources of the grants that are for one push, and of their rules for one ref of it; with the time at which each
+    /// ends, in seconds since the Unix epoch.
+    pub once: BTreeMap<String, Option<u64>>,
 }
 
 /// One ref update that may go on.
@@ -228,7 +232,7 @@ pub(crate) fn judge_in(
     let source = Source { git, new: &new, is_new: &is_new, guard: &guard, ref_names: &created };
     let (content, outcome) = scan(&source, &mut objects, &mut diff, scanner)?;
 
-    let rules = Rules { name, repository, granted: &granted.push };
+    let rules = Rules { name, repository, granted };
     refs::judge(git, &rules, updates, &mirror, &targets, &content.graph, &mut verdict)?;
     verdict.refusals.extend(content.refusals.iter().cloned());
     let owners = content.graph.owners(updates.iter().map(|update| update.new));

@@ -130,7 +130,7 @@ pub(super) fn judge(
                 if forward { PushOperation::FastForward } else { PushOperation::Force }
             }
         };
-        match rules.judge(&mirror.default_branch, name, operation) {
+        match rules.judge(&mirror.default_branch, name, operation, &verdict.accepted) {
             Err(refusal) => verdict.refusals.push(*refusal),
             Ok(rule) => verdict.accepted.push(Accepted {
                 name: name.clone(),

@@ -1,7 +1,7 @@
 //! The push rules.
 
-use super::Refusal;
 use super::show::printable;
+use super::{Accepted, Granted, Refusal};
 use crate::policy::ask::{Ask, PushAsk};
 use crate::policy::gate::{PushOperation, PushRule, Repository};
 use crate::policy::glob;
@@ -12,19 +12,21 @@ pub(super) struct Rules<'a> {
     /// The repository's name.
     pub(super) name: &'a str,
     pub(super) repository: &'a Repository,
-    pub(super) granted: &'a [PushRule],
+    pub(super) granted: &'a Granted,
 }
 
 impl Rules<'_> {
     /// Gives the rule that allows an operation on a ref, or says why none does.
     ///
     /// One rule that matches and has the operation is enough. The default branch needs more: a rule that spells it out,
-    /// so that a pattern written for something else can't open it by accident. A granted rule is a rule like the others.
+    /// so that a pattern written for something else can't open it by accident. A granted rule is a rule like the others;
+    /// one for a single push is for one of its refs, and is none any more when one of those `accepted` has it.
     pub(super) fn judge(
         &self,
         default_branch: &[u8],
         name: &[u8],
         operation: PushOperation,
+        accepted: &[Accepted],
     ) -> Result<&str, Box<Refusal>> {
         let subject = printable(name);
         let is_default = name == default_branch;
@@ -35,7 +37,12 @@ impl Rules<'_> {
                 glob::matches(refs.as_bytes(), name)
             }
         };
-        let rules = || self.repository.push.iter().chain(self.granted);
+        let is_used = |rule: &PushRule| {
+            self.granted.once.contains_key(&rule.source)
+                && accepted.iter().any(|accepted| accepted.rule == rule.source)
+        };
+        let granted = || self.granted.push.iter().filter(|rule| !is_used(rule));
+        let rules = || self.repository.push.iter().chain(granted());
         let matching: Vec<_> = rules().filter(|rule| applies(&rule.refs)).collect();
         if let Some(rule) = matching.iter().find(|rule| rule.allow.contains(&operation)) {
             return Ok(&rule.source);
@@ -77,8 +84,8 @@ mod tests {
 
     fn reason(rules: &[(&str, &[PushOperation])], name: &str, operation: PushOperation) -> Option<Reason> {
         let repository = repository(rules, &[]);
-        let rules = Rules { name: "app", repository: &repository, granted: &[] };
-        rules.judge(b"refs/heads/main", name.as_bytes(), operation).err().map(|refusal| refusal.reason)
+        let rules = Rules { name: "app", repository: &repository, granted: &Granted::default() };
+        rules.judge(b"refs/heads/main", name.as_bytes(), operation, &[]).err().map(|refusal| refusal.reason)
     }
 
     #[test]
@@ -87,9 +94,10 @@ mod tests {
         let rule =
             |refs: &str| PushRule { source: "grant g-1".into(), refs: refs.into(), allow: vec![Force] };
         let judge = |granted: &[PushRule], name: &str, operation| {
+            let granted = &Granted { push: granted.to_vec(), ..Granted::default() };
             let rules = Rules { name: "app", repository: &repository, granted };
             rules
-                .judge(b"refs/heads/main", name.as_bytes(), operation)
+                .judge(b"refs/heads/main", name.as_bytes(), operation, &[])
                 .map(str::to_owned)
                 .map_err(|refusal| refusal.reason)
         };

@@ -19,7 +19,6 @@ use tokio::sync::{OwnedMutexGuard, Semaphore};
 
 use super::super::audit::{Decision, Record};
 use super::super::message::Failure;
-use super::super::process::{self, Group};
 use super::super::upstream::{CONNECTION, GRANTED};
 use super::super::wire::{self, Answer, Question, Service};
 use super::super::{config, log};
@@ -27,6 +26,7 @@ use super::Gate;
 use super::freshness::Served;
 use super::request::{self, Request};
 use crate::policy::reason::Reason;
+use crate::process::{self, Group};
 use crate::sidecar::ids;
 
 /// How long the agent may take to say what it wants.

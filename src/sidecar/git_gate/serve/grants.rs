@@ -16,8 +16,10 @@ use super::super::grants::{Look, look};
 use super::super::log;
 use crate::policy::gate::GatePolicy;
 use crate::sidecar::clock::Clock;
+use crate::sidecar::grants::Files;
 use crate::sidecar::notices::Notices;
 use crate::sidecar::report::{Report, Reporter};
+use crate::sidecar::used::Used;
 
 /// How often the directory is looked at although no notice came.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -32,6 +34,7 @@ pub(super) struct Watch {
 /// What the thread works with.
 struct Follower {
     directory: PathBuf,
+    used: Option<Used>,
     policy: GatePolicy,
     clock: Arc<Mutex<Clock>>,
     teller: Teller,
@@ -62,7 +65,8 @@ impl Watch {
         };
         let watch = Self { clock: Arc::clone(&clock), _teller: None };
         let policy = policy.clone();
-        let mut follower = Follower { directory, policy, clock, teller, seen: None, generation: 0 };
+        let used = report.map(Used::of);
+        let mut follower = Follower { directory, used, policy, clock, teller, seen: None, generation: 0 };
         follower.look();
         let notices = Notices::open(None, Some(&follower.directory)).ok();
         thread::Builder::new().name("grants".to_owned()).spawn(move || follower.run(notices))?;
@@ -101,12 +105,16 @@ impl Follower {
     /// Looks once, tells what is new, and gives the time until the next grant ends.
     fn look(&mut self) -> Option<Duration> {
         let now = now(&self.clock);
-        let look = look(&self.directory, &self.policy, now);
+        let used = self.used.as_ref();
+        let look = look(&self.directory, used, &self.policy, now);
         let before = self.seen.as_ref();
         let same_grants = before.is_some_and(|before| before.grants == look.grants);
         let same_problem = before.is_some_and(|before| before.problem == look.problem);
         if !same_grants {
             self.generation += 1;
+            if let Some(used) = used {
+                used.tidy(&Files::read(&self.directory).understand(&self.directory).0, now);
+            }
         }
         if !same_problem && let Some(problem) = &look.problem {
             log::line("grants", problem);
@@ -127,7 +135,7 @@ impl Teller {
         }
         if let Some(reporter) = &self.reporter {
             let grants = look.grants.iter().map(|(name, _)| name.clone()).collect();
-            reporter.tell(Report { generation, grants, problem: look.problem.clone() });
+            reporter.tell(Report { generation, grants, problem: look.problem.clone(), credentials: None });
         }
     }
 }

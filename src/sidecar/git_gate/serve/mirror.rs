@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::super::message::Failure;
-use super::super::process::{self, Group, Limits, Output, RunError};
 use super::super::upstream::{self, Surroundings, config_quote};
 use super::super::{log, message};
 use super::advertisement;
@@ -15,6 +14,7 @@ use super::refs::{Head, Refs};
 use crate::fs;
 use crate::policy::gate::{Repository, Upstream};
 use crate::policy::reason::Reason;
+use crate::process::{self, Group, Limits, Output, RunError};
 
 /// How long a git command may take that stays on this machine.
 const LOCAL: Limits = Limits { total: Duration::from_mins(10), stall: Duration::from_mins(10) };

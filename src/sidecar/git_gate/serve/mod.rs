@@ -22,7 +22,6 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::audit::{Audit, Record};
 use super::message::Failure;
-use super::process::Limits;
 use super::scan::{Gitleaks, serve_scan};
 use super::upstream::Surroundings;
 use super::{broker, config, control as protocol, lifeline, log};
@@ -30,6 +29,7 @@ use crate::cli::EXIT_OK;
 use crate::fs;
 use crate::policy::gate::{GatePolicy, Repository};
 use crate::policy::reason::Reason;
+use crate::process::{self, Limits};
 use connection::Connection;
 use freshness::Served;
 use grants::Watch;
@@ -235,6 +235,7 @@ async fn gate(policy: GatePolicy, policy_file: PathBuf, run: PathBuf, settings: 
         gitleaks,
         gitleaks_config,
         grants: directory,
+        report,
         limits,
     };
     let gitconfig = surroundings.run.join("gate").join("gitconfig");
@@ -272,7 +273,7 @@ async fn mirror(
 async fn exec_path(surroundings: &Surroundings) -> Result<PathBuf> {
     let mut command = tokio::process::Command::new("git");
     command.arg("--exec-path").env_clear().envs(surroundings.environment());
-    let output = super::process::run(command, surroundings.limits, super::process::Group::Own).await?;
+    let output = process::run(command, surroundings.limits, process::Group::Own).await?;
     let text = String::from_utf8(output.stdout).context("git's exec path is not UTF-8")?;
     Ok(PathBuf::from(text.trim()))
 }

@@ -81,6 +81,19 @@ fn a_push_that_is_too_large_is_refused_unread() {
     assert_eq!(pair.reasons(), [Reason::PackTooLarge]);
 }
 
+#[test]
+fn an_object_that_is_too_large_is_refused() {
+    let pair = Pair::new();
+    // What compresses well makes a small push of it.
+    let message = vec![b'x'; 33 << 20];
+    pair.write("message", &message);
+    let path = pair.work().join("message");
+    let tree = pair.git(&["rev-parse", "main^{tree}"]);
+    let commit = pair.git(&["commit-tree", &tree, "-p", "main", "-F", path.to_str().unwrap()]);
+    let refused = pair.judge(&[pair.update(&commit, "refs/heads/agent/x")]);
+    assert!(refused.iter().any(|(reason, _)| *reason == Reason::ObjectTooLarge), "{refused:?}");
+}
+
 /// Fails without having looked at anything.
 struct Fails;
 

@@ -8,6 +8,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 
+use crate::sidecar::log;
+
 /// The most that is kept of a child's stdout: the refs of a very large repository.
 const MAX_STDOUT: usize = 256 << 20;
 /// The most that is kept of a child's stderr; the end is what tells the cause.
@@ -103,10 +105,10 @@ pub(crate) async fn kill(child: &mut Child, group: Group) {
     if let (Group::Own, Some(pid)) = (group, pid)
         && let Err(error) = kill_process_group(pid, Signal::KILL)
     {
-        super::log::line("process", &format!("could not kill a group of processes: {error}"));
+        log::line("process", &format!("could not kill a group of processes: {error}"));
     }
     if let Err(error) = child.kill().await {
-        super::log::line("process", &format!("could not kill a process: {error}"));
+        log::line("process", &format!("could not kill a process: {error}"));
     }
 }
 
@@ -137,7 +139,7 @@ async fn collect(
             return Ok(all);
         }
         if all.len() > most {
-            return Err(std::io::Error::other("it printed more than the gate keeps"));
+            return Err(std::io::Error::other("it printed more than is kept"));
         }
         *seen.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
