@@ -1,7 +1,8 @@
 //! `bottle requests`.
 
-mod client;
-mod text;
+pub(super) mod client;
+mod credential;
+pub(super) mod text;
 
 use std::collections::HashSet;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
@@ -61,6 +62,16 @@ enum Command {
     },
     /// List the grants in force
     Grants,
+    /// Enter a credential that egress lacks, from a prompt or stdin
+    ///
+    /// Without a name it lists them.
+    Credential {
+        /// The credential
+        name: Option<String>,
+        /// Remove what was entered
+        #[arg(long, requires = "name")]
+        remove: bool,
+    },
     /// End a grant
     Revoke {
         /// The grant
@@ -77,7 +88,8 @@ struct Approve {
     /// The request
     id: String,
 
-    /// For how long: a time such as `15m` or `8h`, `bottle` (while it runs) or `always`
+    /// For how long: `once` (one request or push, within 8 hours), a time such as `15m` or `8h`, `bottle` (while it runs)
+    /// or `always`
     #[arg(long = "for", value_name = "TIME", default_value = "15m")]
     scope: Scope,
 
@@ -118,7 +130,7 @@ impl FromStr for Scope {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if matches!(text, "bottle" | "always") {
+        if matches!(text, "once" | "bottle" | "always") {
             return Ok(Self(Value::from(text)));
         }
         let seconds =
@@ -129,7 +141,7 @@ impl FromStr for Scope {
                     .checked_mul(factor)
                     .filter(|seconds| *seconds > 0)
             });
-        let seconds = seconds.ok_or("not a time such as `15m` or `8h`, nor `bottle`, nor `always`")?;
+        let seconds = seconds.ok_or("not a time such as `15m` or `8h`, nor `once`, `bottle` or `always`")?;
         Ok(Self(json!({ "seconds": seconds })))
     }
 }
@@ -157,6 +169,14 @@ pub(super) fn run(args: Args) -> Result<u8> {
             let answer = client.post(&path(&id, "/reject")?, &json!({ "words": reason }))?;
             print(&answer, &|answer| format!("{} is rejected\n", text::at(answer, "/request/id")))?;
         }
+        Command::Credential { name, remove } => {
+            let answer = credential::run(&client, name.as_deref(), remove)?;
+            print(&answer, &|answer| match &name {
+                None => text::credentials(answer),
+                Some(name) if remove => format!("{name} is removed\n"),
+                Some(name) => format!("{name} is entered\n"),
+            })?;
+        }
         Command::Grants => print(&client.get("/api/grants")?, &text::grants)?,
         Command::Revoke { id } => {
             let answer = client.post(&format!("/api/grants/{}/revoke", checked(&id)?), &json!({}))?;
@@ -173,7 +193,7 @@ pub(super) fn run(args: Args) -> Result<u8> {
 }
 
 /// An id as it stands in a path.
-fn checked(id: &str) -> Result<&str> {
+pub(super) fn checked(id: &str) -> Result<&str> {
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         bail!("`{}` is no id", crate::sidecar::text::neutral(id.as_bytes()));
     }
@@ -287,6 +307,7 @@ mod tests {
         assert_eq!(scope("15m"), Ok(json!({ "seconds": 900 })));
         assert_eq!(scope("8h"), Ok(json!({ "seconds": 28800 })));
         assert_eq!(scope("always"), Ok(json!("always")));
+        assert_eq!(scope("once"), Ok(json!("once")));
         for text in ["", "15", "0m", "m", "-1h", "99999999999999999999d", "bottles"] {
             assert!(scope(text).is_err(), "{text}");
         }

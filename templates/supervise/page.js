@@ -43,6 +43,51 @@
     return value;
   };
 
+  const hex = (bytes) => [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+  // Closes a secret so that only egress can open it, as src/sidecar/seal.rs does; without one it is to be forgotten.
+  const seal = async (to, name, secret) => {
+    const text = new TextEncoder();
+    const curve = { name: "ECDH", namedCurve: "P-256" };
+    const bytes = Uint8Array.from(to.match(/../g), (two) => parseInt(two, 16));
+    const own = await crypto.subtle.generateKey(curve, false, ["deriveBits"]);
+    const from = hex(await crypto.subtle.exportKey("raw", own.publicKey));
+    const peer = await crypto.subtle.importKey("raw", bytes, curve, false, []);
+    const shared = await crypto.subtle.deriveBits({ name: "ECDH", public: peer }, own.privateKey, 256);
+    const derived = await crypto.subtle.importKey("raw", shared, "HKDF", false, ["deriveKey"]);
+    const info = text.encode(["bottle credential 1", to, from, name].join("\n"));
+    const sealing = await crypto.subtle.deriveKey({ name: "HKDF", hash: "SHA-256", salt: new Uint8Array(), info },
+      derived, { name: "AES-GCM", length: 256 }, false, ["encrypt"]);
+    const message = secret === null ? [0] : [1, ...text.encode(secret)];
+    const sealed = await crypto.subtle.encrypt({ name: "AES-GCM", iv: new Uint8Array(12) }, sealing, Uint8Array.from(message));
+    return { key: to, from, text: hex(sealed) };
+  };
+
+  const enter = async (button) => {
+    const form = button.closest("form");
+    const name = form.dataset.name;
+    const remove = button.dataset.do === "forget";
+    const field = form.querySelector("[name=secret]");
+    const error = form.querySelector(".error");
+    error.hidden = true;
+    button.disabled = true;
+    try {
+      if (!remove && !field.value) throw new Error("nothing is entered");
+      const answer = await fetch("/api/credentials");
+      const { key: to } = answer.ok ? await answer.json() : {};
+      if (!to) throw new Error("egress has not said that it takes credentials");
+      await send(`/api/credentials/${encodeURIComponent(name)}`, { message: await seal(to, name, remove ? null : field.value), remove });
+      field.value = "";
+      field.blur();
+      tell(remove ? `${name} is removed.` : `${name} is entered.`);
+    } catch (failure) {
+      error.textContent = failure.message;
+      error.hidden = false;
+    }
+    button.disabled = false;
+    await refresh();
+  };
+
   // Buttons that decide are armed only while nothing moves.
   let calm;
   const buttons = () => document.querySelectorAll("[data-do=approve], [data-do=reject], [data-do=revoke]");
@@ -95,6 +140,9 @@
   // Takes over a section as a whole; the focus and what is unfolded stay.
   const takeSection = (fresh) => {
     const old = byId(fresh.id);
+    if (old && old.isEqualNode(fresh)) return false;
+    // What is being entered stays, and so does why it was refused.
+    if (old && [...old.querySelectorAll("[type=password]")].some((field) => field.value || field === document.activeElement)) return false;
     if (!old || old.contains(document.activeElement) && document.activeElement.matches("select")) return false;
     const focus = old.contains(document.activeElement) ? document.activeElement.id : "";
     const scroll = old.querySelector(".scroll") ? old.querySelector(".scroll").scrollTop : 0;
@@ -150,7 +198,7 @@
           byId("pending-title").replaceWith(document.adoptNode(fresh.querySelector("#pending-title")));
         }
         document.title = (waiting ? "(" + waiting + ") " : "") + "bottle: requests";
-        for (const id of ["health", "grants", "decided", "traffic"]) {
+        for (const id of ["health", "credentials", "grants", "decided", "traffic"]) {
           const changed = takeSection(document.adoptNode(fresh.querySelector("#" + id)));
           moved = moved || changed;
         }
@@ -231,6 +279,7 @@
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-do]");
     if (!button || button.disabled) return;
+    if (button.dataset.do === "enter" || button.dataset.do === "forget") { enter(button); return; }
     if (button.dataset.do === "copy") { copy(button); return; }
     if (button.dataset.do === "revoke") {
       button.disabled = true;

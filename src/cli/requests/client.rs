@@ -26,14 +26,14 @@ const MAX_LINE: u64 = 64 << 10;
 
 /// Where the operator's side is, and what opens it.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(in crate::cli) struct Client {
     port: u16,
     token: Zeroizing<String>,
 }
 
 impl Client {
     /// The one at a URL of this machine.
-    pub(super) fn at(url: &str, token_file: &Path) -> Result<Self> {
+    pub(in crate::cli) fn at(url: &str, token_file: &Path) -> Result<Self> {
         let rest = url.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
         let port = rest.and_then(|rest| {
             let (host, port) = rest.rsplit_once(':')?;
@@ -44,7 +44,7 @@ impl Client {
     }
 
     /// The one of the Compose project in the working directory.
-    pub(super) fn of_project() -> Result<Self> {
+    pub(in crate::cli) fn of_project() -> Result<Self> {
         let found = || -> Result<Self> {
             let token = Zeroizing::new(compose::exec(SERVICE, &["cat", TOKEN])?);
             Self::new(compose::published(SERVICE)?, &token)
@@ -63,20 +63,20 @@ impl Client {
     }
 
     /// The URL of a path.
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(in crate::cli) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    pub(super) fn get(&self, path: &str) -> Result<Value> {
+    pub(in crate::cli) fn get(&self, path: &str) -> Result<Value> {
         self.call("GET", path, None)
     }
 
-    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value> {
+    pub(in crate::cli) fn post(&self, path: &str, body: &Value) -> Result<Value> {
         self.call("POST", path, Some(body))
     }
 
     /// Calls `told` at each change of a request or a grant, until that fails or the stream ends.
-    pub(super) fn events(&self, mut told: impl FnMut() -> Result<()>) -> Result<()> {
+    pub(in crate::cli) fn events(&self, mut told: impl FnMut() -> Result<()>) -> Result<()> {
         let mut stream = self.send("GET", "/api/events", None)?;
         // Between two events there may be hours; the server says every 15 seconds that it is there.
         stream.set_read_timeout(Some(PATIENCE * 2))?;

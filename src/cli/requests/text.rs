@@ -23,7 +23,7 @@ pub(super) fn json(value: &Value) -> String {
 }
 
 /// The text at a JSON pointer; nothing where there is none.
-pub(super) fn at(value: &Value, pointer: &str) -> String {
+pub(in crate::cli) fn at(value: &Value, pointer: &str) -> String {
     match value.pointer(pointer) {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => neutral(text.as_bytes()),
@@ -32,7 +32,7 @@ pub(super) fn at(value: &Value, pointer: &str) -> String {
 }
 
 /// The list at a JSON pointer.
-pub(super) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+pub(in crate::cli) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
@@ -55,14 +55,30 @@ pub(super) fn requests(answer: &Value) -> String {
 /// The grants as a table.
 pub(super) fn grants(answer: &Value) -> String {
     let rows = list(answer, "/grants").iter().map(|grant| {
-        let left = match grant.pointer("/left").and_then(Value::as_u64) {
-            Some(left) => duration(left),
-            None => at(grant, "/scope"),
-        };
         let live = grant.pointer("/live") == Some(&Value::Bool(true));
-        [at(grant, "/id"), at(grant, "/request"), at(grant, "/subject"), left, live.to_string()]
+        [at(grant, "/id"), at(grant, "/request"), at(grant, "/subject"), left(grant), live.to_string()]
     });
     table(["ID", "REQUEST", "FOR", "LEFT", "LIVE"], rows.collect())
+}
+
+/// The credentials as a table.
+pub(super) fn credentials(answer: &Value) -> String {
+    let rows = list(answer, "/credentials").iter().map(|credential| {
+        let entered = if credential.pointer("/entered") == Some(&Value::Bool(true)) { "yes" } else { "no" };
+        [at(credential, "/name"), entered.to_owned(), at(credential, "/problem")]
+    });
+    table(["NAME", "ENTERED", "PROBLEM"], rows.collect())
+}
+
+/// What is left of a grant's time, or what it lasts for.
+pub(in crate::cli) fn left(grant: &Value) -> String {
+    match grant.pointer("/left").and_then(Value::as_u64) {
+        Some(left) if grant.pointer("/scope") == Some(&Value::from("once")) => {
+            format!("once, within {}", duration(left))
+        }
+        Some(left) => duration(left),
+        None => at(grant, "/scope"),
+    }
 }
 
 /// One request with all that the operator needs to decide.
@@ -104,6 +120,9 @@ pub(super) fn request(answer: &Value) -> String {
         let words: Vec<_> = words.iter().map(|word| at(line, word)).filter(|word| !word.is_empty()).collect();
         field("refused", words.join(" "));
     }
+    if at(request, "/origin") == "held" {
+        field("asked by", "egress, which held a request to this host; the agent has said nothing".to_owned());
+    }
     field("agent's words", format!(" {}", quoted(&at(request, "/reason"))));
     field("your words", at(request, "/state/words"));
     field("grant", at(request, "/grant"));
@@ -118,16 +137,18 @@ fn quoted(text: &str) -> String {
 }
 
 /// The lines of a text that has some of its own.
-pub(super) fn lines(value: &Value, pointer: &str) -> Vec<String> {
+pub(in crate::cli) fn lines(value: &Value, pointer: &str) -> Vec<String> {
     let text = value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     text.lines().map(|line| neutral(line.as_bytes())).collect()
 }
 
-fn number(value: &Value, pointer: &str) -> u64 {
+/// The number at a JSON pointer; 0 where there is none.
+pub(in crate::cli) fn number(value: &Value, pointer: &str) -> u64 {
     value.pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
 }
 
-fn ago(now: u64, at: u64) -> String {
+/// How long ago something was.
+pub(in crate::cli) fn ago(now: u64, at: u64) -> String {
     format!("{} ago", duration(now.saturating_sub(at)))
 }
 

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::decisions::hex;
-use super::refused::{Code, Refused};
+use super::refused::Refused;
 use super::rule::Enforcer;
 use crate::fs::{self, Links};
 use crate::policy::egress::EgressPolicy;
 use crate::policy::gate::GatePolicy;
+use crate::policy::reason::Reason;
 
 /// The most bytes of a policy file.
 const MAX_POLICY: u64 = 4 << 20;
@@ -25,6 +26,8 @@ pub(crate) struct Places {
     pub(crate) egress_report: Option<PathBuf>,
     /// Where the gate reports.
     pub(crate) gate_report: Option<PathBuf>,
+    /// The directory with the letters for egress; none where no credential can be entered.
+    pub(crate) letters: Option<PathBuf>,
     /// The grants directory; supervise alone writes it.
     pub(crate) grants: PathBuf,
     /// The directory of supervise's own state.
@@ -104,5 +107,5 @@ fn parse<T: serde::de::DeserializeOwned>(file: Option<&(PathBuf, Vec<u8>)>) -> R
 }
 
 fn failed(message: String) -> Refused {
-    Refused::new(Code::StoreFailed, message, "render the bundle again, and see the log of supervise")
+    Refused::new(Reason::StoreFailed, message, "render the bundle again, and see the log of supervise")
 }

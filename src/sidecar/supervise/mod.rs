@@ -11,6 +11,8 @@ mod check;
 mod config;
 pub(crate) mod decisions;
 mod desk;
+mod held;
+mod lines;
 mod operator;
 mod preflight;
 mod refused;
@@ -21,6 +23,8 @@ mod state;
 mod store;
 
 use anyhow::{Result, bail};
+
+pub(crate) use lines::lines;
 
 /// Run the desk where the agent asks and the operator decides
 #[derive(Debug, clap::Args)]

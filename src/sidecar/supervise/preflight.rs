@@ -6,7 +6,7 @@ mod tests;
 
 use super::ask::{Ask, ExceptionAsk, PushAsk, RouteAsk};
 use super::config::Policies;
-use super::refused::{Code, Refused};
+use super::refused::Refused;
 use super::rule::{Rule, allows, covers};
 use crate::manifest::values::RefPattern;
 use crate::policy::egress::{Deny, EgressPolicy, OnSecret, Route, Scheme};
@@ -14,6 +14,7 @@ use crate::policy::gate::{PushOperation, PushRule, Repository};
 use crate::policy::grant::{AllowedFinding, Grant, GrantedPush};
 use crate::policy::host::Host;
 use crate::policy::path::Pattern;
+use crate::policy::reason::Reason;
 use crate::policy::rules::Rules;
 
 /// What a rule's source is until it is granted.
@@ -48,7 +49,7 @@ pub(super) fn check(rule: &Rule, policies: &Policies) -> Result<(), Refused> {
         Rule::Push(push) => check_push(push, policies),
         Rule::Finding(finding) => repository(&finding.repository, policies).map(|_| ()),
     }?;
-    let grant = rule.grant("g-preflight", Some(u64::MAX));
+    let grant = rule.grant("g-preflight", Some(u64::MAX), true);
     let text = serde_yaml::to_string(&grant).unwrap_or_default();
     if text.len() > MAX_GRANT || serde_yaml::from_str::<Grant>(&text).ok().as_ref() != Some(&grant) {
         return Err(invalid("no sidecar would read its grant", "ask for fewer or shorter paths"));
@@ -76,7 +77,7 @@ pub(super) fn narrowed(rule: Rule, asked: &Rule, policies: &Policies) -> Result<
     };
     if !rule.is_within(asked) {
         return Err(Refused::new(
-            Code::TooWide,
+            Reason::TooWide,
             "this is more than the agent asked for, or can't be seen to be less",
             "keep to the methods and operations that were asked for and to narrower patterns, or write the rule into \
              bottle.yaml; a branch without a wildcard may be the default one, which no pattern opens",
@@ -106,7 +107,7 @@ pub(super) fn is_in_manifest(rule: &Rule, policies: &Policies) -> bool {
 }
 
 fn invalid(message: impl Into<String>, hint: &str) -> Refused {
-    Refused::new(Code::AskInvalid, message, hint)
+    Refused::new(Reason::AskInvalid, message, hint)
 }
 
 /// A list of methods or paths in its one form: sorted, each once.
@@ -171,7 +172,7 @@ fn route(ask: &RouteAsk, policies: &Policies) -> Result<Route, Refused> {
     check(&Rule::Route(route.clone()), policies)?;
     if policy.routes.iter().any(|have| allows(have, &route)) {
         return Err(Refused::new(
-            Code::AskNeedless,
+            Reason::AskNeedless,
             "a route of the manifest allows this already",
             "send the request again; if it is refused, its answer says why",
         ));
@@ -208,13 +209,13 @@ fn check_route(route: &Route, policy: &EgressPolicy) -> Result<(), Refused> {
         return Err(invalid("the host is not in its one form", "name a host such as `api.example.org`"));
     }
     // Private addresses, credentials and all the rest: as egress itself judges the grant.
-    let grant = Rule::Route(route.clone()).grant("g-preflight", None);
+    let grant = Rule::Route(route.clone()).grant("g-preflight", None, false);
     Rules::new(policy, &[grant]).map_err(|error| {
         invalid(error.problem, "see the names of methods and paths in docs/src/egress-policy.md")
     })?;
     match policy.deny.iter().find(|deny| denies_all(deny, route)) {
         Some(deny) => Err(Refused::new(
-            Code::AskDenied,
+            Reason::AskDenied,
             format!("the deny rule at {} refuses this whatever is approved", deny.source),
             "go on without it; only the manifest can change that",
         )),
@@ -261,7 +262,7 @@ fn push(ask: &PushAsk, policies: &Policies) -> Result<GrantedPush, Refused> {
     check(&Rule::Push(push.clone()), policies)?;
     if is_in_manifest(&Rule::Push(push.clone()), policies) {
         return Err(Refused::new(
-            Code::AskNeedless,
+            Reason::AskNeedless,
             "a push rule of the manifest allows this already",
             "push again; if it is refused, the gate says why",
         ));

@@ -6,6 +6,7 @@ use crate::policy::egress::{OnSecret, Route, Scheme};
 use crate::policy::glob;
 use crate::policy::grant::{AllowedFinding, Grant, GrantedPush, VERSION};
 use crate::policy::path::Pattern;
+use crate::sidecar::grants;
 
 /// One rule.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -29,6 +30,16 @@ pub(crate) enum Enforcer {
     GitGate,
 }
 
+impl Enforcer {
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Egress => "egress",
+            Self::GitGate => "git-gate",
+        }
+    }
+}
+
 impl Rule {
     /// Who enforces it.
     pub(crate) fn enforcer(&self) -> Enforcer {
@@ -39,10 +50,10 @@ impl Rule {
     }
 
     /// The grant that has this rule and no other. The rule's source names the grant.
-    pub(crate) fn grant(&self, id: &str, until: Option<u64>) -> Grant {
-        let mut grant =
-            Grant { version: VERSION, until, routes: Vec::new(), push: Vec::new(), findings: Vec::new() };
-        let source = format!("grant {id}");
+    pub(crate) fn grant(&self, id: &str, until: Option<u64>, once: bool) -> Grant {
+        let (routes, push, findings) = (Vec::new(), Vec::new(), Vec::new());
+        let mut grant = Grant { version: VERSION, until, once, routes, push, findings };
+        let source = grants::source_of(id);
         match self.clone() {
             Self::Route(route) => grant.routes.push(Route { source, ..route }),
             Self::Push(mut push) => {

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::config::Places;
 use super::desk::Desk;
 use super::serve::serve;
-use super::{agent, decisions, operator};
+use super::{agent, decisions, held, operator};
 use crate::cli::EXIT_OK;
 use crate::fs;
 use crate::sidecar::listen::Listen;
@@ -33,6 +33,9 @@ pub(super) struct Serve {
     /// The directory in which egress reports
     #[arg(long, value_name = "DIR")]
     egress_report: Option<PathBuf>,
+    /// The directory in which egress takes credentials that the operator enters, sealed
+    #[arg(long, value_name = "DIR", requires = "egress_report")]
+    credentials: Option<PathBuf>,
     /// The git gate's policy
     #[arg(long, value_name = "FILE", requires = "gate_report")]
     gate_policy: Option<PathBuf>,
@@ -61,6 +64,7 @@ pub(super) fn run(args: Serve) -> Result<u8> {
     let Serve {
         egress_policy,
         egress_report,
+        credentials: letters,
         gate_policy,
         gate_report,
         grants,
@@ -72,7 +76,7 @@ pub(super) fn run(args: Serve) -> Result<u8> {
     fs::create_dir_all(&state)?;
     fs::create_dir_all(&grants)?;
     let token = token(&state)?;
-    let places = Places { egress_policy, gate_policy, egress_report, gate_report, grants, state };
+    let places = Places { egress_policy, gate_policy, egress_report, gate_report, letters, grants, state };
     let desk = Arc::new(Desk::open(places)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve_all(desk, &token, &listen, (&operator, operator_port)))?;
@@ -99,6 +103,7 @@ async fn serve_all(
         _ = serve(for_agent, agent::router(Arc::clone(&desk), &agent::NAMES)) => bail!("supervise stopped listening"),
         _ = serve(for_operator, page) => bail!("supervise stopped listening"),
         () = look(&desk) => bail!("supervise stopped looking"),
+        () = held::follow(&desk) => bail!("supervise stopped following egress"),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

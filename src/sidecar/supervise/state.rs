@@ -14,6 +14,9 @@ pub(crate) struct Request {
     pub(crate) ask: Ask,
     /// The exact rule that this means.
     pub(crate) rule: Rule,
+    /// Who asked.
+    #[serde(default)]
+    pub(crate) origin: Origin,
     /// The agent's own words, made harmless.
     pub(crate) reason: String,
     /// When it was first asked for.
@@ -24,6 +27,17 @@ pub(crate) struct Request {
     pub(crate) count: u64,
     /// What became of it.
     pub(crate) state: State,
+}
+
+/// Who asked.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Origin {
+    /// The agent, in its own words.
+    #[default]
+    Agent,
+    /// Egress, which holds or held a request of the agent; the agent has said nothing.
+    Held,
 }
 
 /// What became of a request.
@@ -71,6 +85,8 @@ impl State {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Scope {
+    /// For one request, or one push.
+    Once,
     /// For so many seconds.
     Seconds(u64),
     /// While this bottle runs: until the operator revokes it or the grants volume is removed.
@@ -113,6 +129,8 @@ pub(crate) struct Ended {
 pub(crate) enum EndCause {
     /// Its time was over.
     Expired,
+    /// It was for once, and was used.
+    Used,
     /// The operator revoked it.
     Revoked,
     /// The manifest has the rule itself now.

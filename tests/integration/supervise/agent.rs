@@ -28,7 +28,7 @@ fn an_agent_asks_waits_and_withdraws() {
     let answer = waiting.answer().unwrap();
     assert_eq!(answer.json()["state"], "withdrawn", "{answer:?}");
     assert!(started.elapsed() < Duration::from_secs(5));
-    supervise.dial().request("DELETE", &path, &[], b"").problem(409, "closed");
+    supervise.dial().request("DELETE", &path, &[], b"").problem(409, "request-closed");
 }
 
 #[test]
@@ -76,5 +76,5 @@ fn what_is_not_there_is_said_with_what_is() {
     answer.problem(404, "path-unknown");
     assert!(answer.json()["hint"].as_str().unwrap().contains("POST /requests"));
     supervise.get("/requests").problem(405, "method-unknown");
-    supervise.get("/requests/r-aaaaaaaaaa?wait=50").problem(404, "unknown");
+    supervise.get("/requests/r-aaaaaaaaaa?wait=50").problem(404, "request-unknown");
 }

@@ -199,6 +199,7 @@ impl Answer {
         let json = self.json();
         assert_eq!((self.status, json["code"].as_str()), (status, Some(code)), "{self:?}");
         assert!(json["message"].is_string() && json["hint"].is_string(), "{json}");
+        assert_eq!(self.header("x-bottle-reason"), Some(code), "{self:?}");
     }
 }
 

@@ -53,7 +53,7 @@ fn the_operator_decides_in_the_terminal() {
     assert_eq!(said, format!("{second} is rejected\n"));
     assert!(world.hears(&second).to_string().contains("use the mirror"));
     let again = world.requests(&["approve", &second, "--yes"]).run();
-    assert!(again.code == 1 && again.stderr.contains("(closed)"), "{again}");
+    assert!(again.code == 1 && again.stderr.contains("(request-closed)"), "{again}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use base64::Engine as _;
 use serde_json::{Value, json};
 
+use super::credentials::{Egress, SECRET, kept, only_kept};
 use super::operator_support::{Supervise, eventually, http, text};
 use crate::support::project;
 
@@ -109,17 +110,30 @@ impl Browser {
         eventually(&format!("`{selector}`"), find)
     }
 
+    /// Does something with an element; once more where the page has replaced it meanwhile.
+    #[track_caller]
+    fn act(&self, selector: &str, what: &str, body: &Value) {
+        eventually(&format!("{what} of `{selector}`"), || {
+            let path = format!("{}/element/{}/{what}", self.session, self.element(selector));
+            let answer = http(self.address, "POST", &path, &[], &body.to_string());
+            let replaced = ["stale element reference", "element not interactable"];
+            if replaced.iter().any(|error| answer.body.contains(error)) {
+                return None;
+            }
+            assert_eq!(answer.status, 200, "{what} of {selector}: {}", answer.body);
+            Some(())
+        });
+    }
+
     #[track_caller]
     fn click(&self, selector: &str) {
-        let element = self.element(selector);
-        self.call(&format!("/element/{element}/click"), &json!({}));
+        self.act(selector, "click", &json!({}));
     }
 
     #[track_caller]
     fn write(&self, selector: &str, text: &str) {
-        let element = self.element(selector);
-        self.call(&format!("/element/{element}/clear"), &json!({}));
-        self.call(&format!("/element/{element}/value"), &json!({ "text": text }));
+        self.act(selector, "clear", &json!({}));
+        self.act(selector, "value", &json!({ "text": text }));
     }
 
     /// The text that is seen of the whole page.
@@ -274,8 +288,37 @@ fn a_page_on_another_port_decides_nothing() {
     let stolen = stolen.expect("a browser sends cookies to every port");
     let headers = [("cookie", &*stolen), ("origin", &origin), ("content-type", "application/json")];
     let answer = http(world.operator, "POST", &format!("/api/requests/{id}/reject"), &headers, "{}");
-    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (403, Some("cross-site")));
+    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (403, Some("origin-refused")));
     assert_eq!(world.json(&["show", &id])["request"]["state"]["is"], "pending");
+}
+
+#[test]
+fn a_secret_goes_from_the_page_to_egress_and_nowhere_else() {
+    let Some(browser) = Browser::start("a_secret_goes_from_the_page_to_egress_and_nowhere_else") else {
+        return;
+    };
+    let world = Supervise::start();
+    let _egress = Egress::start(&world);
+    browser.open(&world.link());
+    browser.sees("environment variable `BOTTLE_CREDENTIAL_token`");
+    // What no request can carry is refused, and what was typed stays.
+    browser.write("#credential-token input", "short");
+    browser.click("#credential-token [data-do=enter]");
+    browser.sees("fewer than 6 bytes");
+    browser.write("#credential-token input", SECRET);
+    browser.click("#credential-token [data-do=enter]");
+    browser.element("#credential-token [data-do=forget]");
+    browser.sees("token is entered.");
+    assert_eq!(kept(&world).as_deref(), Some(SECRET));
+    only_kept(&world);
+    assert_eq!(browser.run("return document.querySelector('#credential-token input').value"), "");
+    assert_eq!(
+        browser.run(&format!("return document.documentElement.outerHTML.includes('{SECRET}')")),
+        false
+    );
+    browser.click("#credential-token [data-do=forget]");
+    browser.until("!document.querySelector('#credential-token [data-do=forget]')");
+    assert_eq!(kept(&world), None);
 }
 
 #[test]
@@ -376,6 +419,45 @@ fn fill(world: &Supervise) {
         &json!({ "route": { "host": "known.example.org", "paths": ["/v2/users"], "methods": ["POST"] } }),
         "The new client needs the second version.",
     );
+}
+
+/// Measures how long the page takes: `cargo test --test integration page_load -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn page_load() {
+    const TIMES: usize = 20;
+    const TOOK: &str =
+        "const [one] = performance.getEntriesByType('navigation'); return one.loadEventEnd - one.startTime";
+    let world = Supervise::start();
+    for number in 0..20 {
+        world.ask_for(&format!("host-{number}.example.org"), "The build fetches its parts from there.");
+    }
+    let line = |number: usize| {
+        let line = json!({ "v": 1, "time": format!("2026-01-02T03:{:02}:{:02}.000Z", number / 60, number % 60), "event": "request",
+            "decision": "deny", "reason": "host-unknown", "scheme": "https", "host": format!("host-{}.example.org", number % 20),
+            "port": 443, "method": "GET", "path": format!("/parts/{number}"), "status": 403 });
+        format!("{line}\n")
+    };
+    world.place.put("work/report/audit.jsonl", (0..200).map(line).collect::<String>());
+    let load = |browser: &Browser, url: &str| {
+        browser.open(url);
+        browser.until("document.readyState === 'complete' && performance.getEntriesByType('navigation')[0].loadEventEnd > 0");
+        assert_eq!(browser.run("return document.querySelectorAll('.card').length"), 20);
+        browser.run(TOOK).as_f64().expect("milliseconds")
+    };
+    let (mut cold, mut warm) = (Vec::new(), Vec::new());
+    for turn in 0..TIMES {
+        let Some(browser) = Browser::start("page_load") else { return };
+        cold.push(load(&browser, &world.link()));
+        if turn + 1 == TIMES {
+            warm.extend((0..TIMES).map(|_| load(&browser, &format!("http://{}/", world.operator))));
+        }
+    }
+    for (name, mut took) in [("cold", cold), ("warm", warm)] {
+        took.sort_by(f64::total_cmp);
+        let at = |part: usize| took.get(took.len() * part / 100).copied().unwrap_or_default();
+        println!("page load, {name}: p50 {:.0} ms, p95 {:.0} ms, of {}", at(50), at(95), took.len());
+    }
 }
 
 /// Makes the pictures of the docs: `cargo test --test integration pictures -- --ignored`.

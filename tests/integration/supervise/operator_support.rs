@@ -10,8 +10,12 @@ use serde_json::{Value, json};
 use crate::support::{Bottle, PROGRAM, Place, entries};
 
 const POLICY: &str = "version: 1
+credentials:
+  token: { source: 'bottle.yaml:9', secret: !env BOTTLE_CREDENTIAL_token, inject: bearer }
 routes:
+  - { source: 'bottle.yaml:3', host: secret.example.org, scheme: https, ports: [443], methods: [GET], paths: [/**], credential: token }
   - { source: 'bottle.yaml:4', host: known.example.org, scheme: https, ports: [443], methods: [GET], paths: [/v1/**] }
+...
 ";
 
 /// A supervise that ends with the test.
@@ -31,10 +35,17 @@ impl Drop for Supervise {
 
 impl Supervise {
     pub(super) fn start() -> Self {
-        let place = Place::new().file("policy.yaml", POLICY).file("report/audit.jsonl", "");
+        let place =
+            Place::new().file("policy.yaml", POLICY).file("report/audit.jsonl", "").file("letters/.keep", "");
         let mut child = Command::new(PROGRAM)
             .args(["sidecar", "supervise", "--egress-policy=policy.yaml", "--egress-report=report"])
-            .args(["--grants=grants", "--state=state", "--listen=127.0.0.1:0", "--operator=127.0.0.1:0"])
+            .args([
+                "--credentials=letters",
+                "--grants=grants",
+                "--state=state",
+                "--listen=127.0.0.1:0",
+                "--operator=127.0.0.1:0",
+            ])
             .current_dir(place.work())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())

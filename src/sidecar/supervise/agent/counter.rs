@@ -14,6 +14,7 @@ use super::super::refused::Refused;
 use super::pace::Pace;
 use super::problem::Problem;
 use super::view;
+use crate::policy::reason::Reason;
 use crate::sidecar::text::neutral;
 
 /// The longest wait, in seconds. Common clients give up a call after 60.
@@ -95,7 +96,7 @@ impl Counter {
             let _place = self.waits.try_acquire().map_err(|_| {
                 Problem::new(
                     StatusCode::TOO_MANY_REQUESTS,
-                    "waits-full",
+                    Reason::WaitsFull,
                     format!("{MAX_WAITS} calls wait already"),
                     "wait in one place, or look without waiting",
                 )
@@ -152,7 +153,7 @@ impl Counter {
         pace.take(Instant::now()).map_err(|seconds| {
             Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
-                "too-fast",
+                Reason::TooFast,
                 "too many requests in a short time",
                 format!("ask for less, with patterns; once more in {seconds} s"),
             )

@@ -13,8 +13,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
+use super::super::refused::coded;
+use super::http::PATHS;
 use super::problem::Problem;
 use crate::policy::host::{Authority, Host};
+use crate::policy::reason::Reason;
 
 /// The most bytes of a body.
 pub(super) const MAX_BODY: usize = 64 << 10;
@@ -45,7 +48,7 @@ impl Names {
         if !only(headers, header::HOST).is_some_and(|host| self.has(host)) {
             return Err(Problem::new(
                 StatusCode::MISDIRECTED_REQUEST,
-                "host-unknown",
+                Reason::HostUnknown,
                 "this is not called by its own name",
                 format!("call it as one of {}", self.list().join(", ")),
             ));
@@ -57,7 +60,7 @@ impl Names {
             if !own {
                 return Err(Problem::new(
                     StatusCode::FORBIDDEN,
-                    "origin-refused",
+                    Reason::OriginRefused,
                     "a page of another origin can't ask",
                     "call without a browser",
                 ));
@@ -77,7 +80,13 @@ fn only(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 /// Lets a call through whose name, origin and size are right, with its body read.
 pub(super) async fn guard(State(names): State<Arc<Names>>, request: Request, next: Next) -> Response {
     let mut response = match admit(&names, request).await {
-        Ok(request) => next.run(request).await,
+        Ok(request) => {
+            let hint = format!("try {PATHS}");
+            coded(next.run(request).await, |status, reason, message| {
+                Problem::new(status, reason, message, hint).into_response()
+            })
+            .await
+        }
         Err(problem) => problem.into_response(),
     };
     let headers = response.headers_mut();
@@ -94,7 +103,7 @@ async fn admit(names: &Names, request: Request) -> Result<Request, Problem> {
         // Also what keeps a page's plain form away.
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "type-unsupported",
+            Reason::TypeUnsupported,
             "the body must be JSON",
             "send `Content-Type: application/json`",
         ));
@@ -106,7 +115,7 @@ async fn admit(names: &Names, request: Request) -> Result<Request, Problem> {
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             return Err(Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                "body-too-large",
+                Reason::BodyTooLarge,
                 format!("the body is larger than {MAX_BODY} bytes"),
                 "ask for less, with patterns, and in few words",
             ));
@@ -115,7 +124,7 @@ async fn admit(names: &Names, request: Request) -> Result<Request, Problem> {
         Err(_) => {
             return Err(Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
-                "body-slow",
+                Reason::BodySlow,
                 format!("the body was not there after {} s", BODY.as_secs()),
                 "send it again",
             ));

@@ -16,9 +16,10 @@ use super::super::ask::Ask;
 use super::counter::{Counter, MAX_WAIT};
 use super::guard::HEALTH;
 use super::problem::Problem;
+use crate::policy::reason::Reason;
 
 /// What to try where nothing is.
-const PATHS: &str =
+pub(super) const PATHS: &str =
     "POST /requests, GET /requests/ID?wait=50, DELETE /requests/ID, GET /policy, or MCP at /mcp";
 
 /// What is sent to ask.
@@ -51,7 +52,7 @@ pub(super) fn router(counter: Arc<Counter>) -> Router {
 pub(super) async fn unknown() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
-        "path-unknown",
+        Reason::PathUnknown,
         "there is nothing at this path",
         format!("try {PATHS}"),
     )
@@ -61,7 +62,7 @@ pub(super) async fn unknown() -> Problem {
 pub(super) async fn other_method() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        "method-unknown",
+        Reason::MethodUnknown,
         "this path has no such method",
         format!("try {PATHS}"),
     )

@@ -124,7 +124,8 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Some(name) = Name::ALL.into_iter().find(|name| name.text() == request.name) else {
-            return Err(ErrorData::invalid_params("there is no such tool", None));
+            let problem = Problem::invalid("there is no such tool", "list the tools");
+            return Err(ErrorData::invalid_params("there is no such tool", Some(problem.json())));
         };
         let arguments = request.arguments.unwrap_or_default();
         let answer = tokio::select! {

@@ -8,7 +8,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::super::refused::{Code, Refused};
+use super::super::refused::{Refused, named};
+use crate::policy::reason::Reason;
 use crate::sidecar::log;
 use crate::sidecar::text::neutral;
 
@@ -19,7 +20,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
-    code: &'static str,
+    reason: Reason,
     message: String,
     hint: String,
     /// In how many seconds it may go better.
@@ -29,17 +30,23 @@ pub(super) struct Problem {
 impl Problem {
     pub(super) fn new(
         status: StatusCode,
-        code: &'static str,
+        reason: Reason,
         message: impl AsRef<str>,
         hint: impl AsRef<str>,
     ) -> Self {
         let harmless = |text: &str| neutral(text.as_bytes());
-        Self { status, code, message: harmless(message.as_ref()), hint: harmless(hint.as_ref()), retry: None }
+        Self {
+            status,
+            reason,
+            message: harmless(message.as_ref()),
+            hint: harmless(hint.as_ref()),
+            retry: None,
+        }
     }
 
     /// What was sent is nothing that can be asked for.
     pub(super) fn invalid(message: impl AsRef<str>, hint: impl AsRef<str>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, Code::AskInvalid.text(), message, hint)
+        Self::new(StatusCode::BAD_REQUEST, Reason::AskInvalid, message, hint)
     }
 
     /// The same may go well in so many seconds.
@@ -49,30 +56,31 @@ impl Problem {
 
     /// The members that every problem has.
     pub(super) fn json(&self) -> Value {
-        json!({ "code": self.code, "message": self.message, "hint": self.hint })
+        json!({ "code": self.reason.code(), "message": self.message, "hint": self.hint })
     }
 }
 
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
-        let status = match refused.code {
-            Code::AskInvalid => StatusCode::BAD_REQUEST,
-            Code::AskDenied => StatusCode::FORBIDDEN,
-            Code::AskNeedless | Code::Closed | Code::ReviewStale | Code::TooWide => StatusCode::CONFLICT,
-            Code::AskRepeated | Code::DeskFull => StatusCode::TOO_MANY_REQUESTS,
-            Code::Unknown => StatusCode::NOT_FOUND,
-            Code::StoreFailed => {
+        let status = match refused.reason {
+            Reason::AskDenied => StatusCode::FORBIDDEN,
+            Reason::AskNeedless | Reason::RequestClosed => StatusCode::CONFLICT,
+            Reason::AskRepeated | Reason::DeskFull => StatusCode::TOO_MANY_REQUESTS,
+            Reason::RequestUnknown => StatusCode::NOT_FOUND,
+            Reason::StoreFailed => {
                 // It names files of ours, which are the operator's business.
                 tell(&refused);
                 return Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
-                    refused.code.text(),
+                    refused.reason,
                     "supervise can't read or keep what it needs",
                     "tell the operator to look at the log of supervise; trying again may help",
                 );
             }
+            // The others are the operator's.
+            _ => StatusCode::BAD_REQUEST,
         };
-        Self::new(status, refused.code.text(), refused.message, refused.hint)
+        Self::new(status, refused.reason, refused.message, refused.hint)
     }
 }
 
@@ -88,7 +96,7 @@ fn tell(refused: &Refused) {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.json())).into_response();
+        let mut response = named((self.status, Json(self.json())).into_response(), self.reason);
         if let Some(seconds) = self.retry {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -16,6 +16,8 @@ use super::super::desk::{Approval, By, Desk};
 use super::super::state::Scope;
 use super::{NAMES, router};
 use crate::fs;
+use crate::policy::reason::Reason;
+use crate::sidecar::REASON;
 use crate::sidecar::report::Report;
 
 const EGRESS: &str = "
@@ -65,6 +67,7 @@ impl World {
             gate_policy: Some(path("gate.yaml")),
             egress_report: Some(path("egress")),
             gate_report: Some(path("gate")),
+            letters: None,
             grants: path("grants"),
             state: path("state"),
         };
@@ -76,7 +79,7 @@ impl World {
     /// Egress runs these grants.
     fn report(&self, grants: &[&str]) {
         let grants = grants.iter().map(|&id| id.to_owned()).collect();
-        let report = Report { generation: 1, grants, problem: None };
+        let report = Report { generation: 1, grants, ..Report::default() };
         report.write(&self.place.path().join("egress")).expect("it is writable");
     }
 
@@ -84,8 +87,19 @@ impl World {
         let service = TowerToHyperService::new(self.router.clone());
         let response = service.call(request).await.expect("it always answers");
         let status = response.status();
+        let reason = response.headers().get(REASON).map(|code| code.to_str().unwrap_or_default().to_owned());
         let body = to_bytes(response.into_body(), 1 << 20).await.expect("the body is whole");
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+        let answer = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        if status.as_u16() >= 400 {
+            let reason = reason.unwrap_or_default();
+            assert!(reason.parse::<Reason>().is_ok(), "{status} without a reason: {answer}");
+            // What MCP refuses in its own words, it says in its own form. The head of an answer has no body.
+            if answer.get("jsonrpc").is_none() && !body.is_empty() {
+                assert_eq!(text(&answer, "code"), reason);
+                assert!(answer.get("message").is_some() && answer.get("hint").is_some(), "{answer}");
+            }
+        }
+        (status, answer)
     }
 
     async fn call(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
@@ -246,7 +260,7 @@ fn a_wait_ends_when_the_request_is_withdrawn() {
         });
         assert_eq!((status, text(&answer, "state")), (StatusCode::OK, "withdrawn"));
         let (status, answer) = world.call("DELETE", &format!("/requests/{id}"), Value::Null).await;
-        assert_eq!((status, text(&answer, "code")), (StatusCode::CONFLICT, "closed"));
+        assert_eq!((status, text(&answer, "code")), (StatusCode::CONFLICT, "request-closed"));
     });
 }
 
@@ -283,7 +297,7 @@ fn an_id_that_is_not_there_is_not_waited_for() {
         for id in ["r-aaaaaaaaaa", "g-aaaaaaaaaa", "..%2f..%2fetc", "%00", &"x".repeat(4000)] {
             let started = Instant::now();
             let (status, answer) = world.call("GET", &format!("/requests/{id}?wait=50"), Value::Null).await;
-            assert_eq!((status, text(&answer, "code")), (StatusCode::NOT_FOUND, "unknown"), "{id}");
+            assert_eq!((status, text(&answer, "code")), (StatusCode::NOT_FOUND, "request-unknown"), "{id}");
             let (status, _) = world.call("DELETE", &format!("/requests/{id}"), Value::Null).await;
             assert_eq!(status, StatusCode::NOT_FOUND, "{id}");
             assert!(started.elapsed() < Duration::from_secs(5));
@@ -577,8 +591,8 @@ fn a_tool_that_refuses_says_why_in_a_result() {
                 json!({ "repository": "app", "finding": "x", "reason": "x" }),
                 "ask-invalid",
             ),
-            ("wait", json!({ "id": "r-aaaaaaaaaa", "seconds": 50 }), "unknown"),
-            ("withdraw", json!({ "id": "r-aaaaaaaaaa" }), "unknown"),
+            ("wait", json!({ "id": "r-aaaaaaaaaa", "seconds": 50 }), "request-unknown"),
+            ("withdraw", json!({ "id": "r-aaaaaaaaaa" }), "request-unknown"),
             ("withdraw", json!({}), "ask-invalid"),
             ("policy", json!({ "secrets": true }), "ask-invalid"),
         ];
@@ -617,5 +631,48 @@ fn a_policy_that_cannot_be_read_names_no_file_to_the_agent() {
         let (status, answer) = world.call("POST", "/requests", route("docs.example.org")).await;
         assert_eq!((status.as_u16(), text(&answer, "code")), (503, "store-failed"));
         assert!(!answer.to_string().contains("policy.yaml"), "{answer}");
+    });
+}
+
+/// Every answer that [`World::send`] gets is checked to have a reason; here are those that nothing else asks for.
+#[test]
+fn no_refusal_is_without_a_reason() {
+    run(async {
+        let world = World::new();
+        let mut refused = 0;
+        for path in [
+            "/",
+            "/healthz",
+            "/policy",
+            "/requests",
+            "/requests/r-aaaaaaaaaa",
+            "/requests/%ff",
+            "/requests/r-aaaaaaaaaa?wait=x",
+            "/mcp",
+            "/mcp/",
+            "/nowhere",
+        ] {
+            for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"] {
+                for (host, kind, accept) in [
+                    ("supervise", "application/json", "application/json, text/event-stream"),
+                    ("supervise", "application/json", "text/html"),
+                    ("supervise", "text/plain", "*/*"),
+                    ("evil.example.org", "application/json", "*/*"),
+                ] {
+                    for body in ["", "{}", r#"{"jsonrpc":"2.0","id":1,"method":"no/such"}"#] {
+                        let request = Request::builder().method(method).uri(path).header(header::HOST, host);
+                        let request =
+                            request.header(header::CONTENT_TYPE, kind).header(header::ACCEPT, accept);
+                        let (status, _) =
+                            world.send(request.body(Body::from(body)).expect("a request")).await;
+                        refused += u32::from(status.as_u16() >= 400);
+                    }
+                }
+            }
+        }
+        assert!(refused > 500, "{refused}");
+        // A tool that isn't there is refused in MCP's way, with the reason beside it.
+        let answer = world.tool("approve", json!({})).await;
+        assert_eq!(answer.pointer("/error/data/code"), Some(&json!("ask-invalid")), "{answer}");
     });
 }

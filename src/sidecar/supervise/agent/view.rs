@@ -44,7 +44,7 @@ pub(super) fn policy(desk: &Desk) -> Result<Value, Refused> {
 
 /// One request with what became of it.
 pub(super) fn request(desk: &Desk, request: &Request) -> Result<Value, Refused> {
-    let Request { id, ask: _, rule: asked, reason, created: _, last: _, count, state } = request;
+    let Request { id, ask: _, rule: asked, origin: _, reason, created: _, last: _, count, state } = request;
     let mut members = Map::new();
     let mut put = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
     put("id", json!(id));
@@ -68,7 +68,11 @@ pub(super) fn request(desk: &Desk, request: &Request) -> Result<Value, Refused> 
                 put("for", json!(scope(grant.scope)));
                 put("seconds_left", json!(left(grant, now())));
             }
+            let grant_is_once = grant.as_ref().is_some_and(|grant| grant.scope == Scope::Once);
             match grant.and_then(|grant| grant.ended) {
+                None if live && grant_is_once => {
+                    "send again what was refused: one request or one push passes"
+                }
                 None if live => "send again what was refused",
                 None => {
                     "the sidecar has not taken it up yet; wait again before you send again what was refused"
@@ -77,6 +81,9 @@ pub(super) fn request(desk: &Desk, request: &Request) -> Result<Value, Refused> 
                     put("ended", json!(ended.cause));
                     match ended.cause {
                         EndCause::Expired => "its time is over; ask again if it is still needed",
+                        EndCause::Used => {
+                            "it was for once, and that was used; ask again if it is still needed"
+                        }
                         EndCause::Revoked => "the operator took it back; go on without it",
                         EndCause::Retired => "the manifest allows it now; send again what was refused",
                     }
@@ -132,6 +139,7 @@ fn state_text(state: &State) -> &'static str {
 
 fn scope(scope: Scope) -> &'static str {
     match scope {
+        Scope::Once => "once",
         Scope::Seconds(_) => "a time",
         Scope::Bottle => "while the bottle runs",
         Scope::Always => "always",

@@ -11,9 +11,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::refused::{Code, Refused};
+use super::refused::Refused;
 use super::state::Scope;
 use super::store::Decision;
+use crate::policy::reason::Reason;
 pub(crate) use verify::verify;
 
 /// The file in the state directory.
@@ -60,6 +61,7 @@ pub(super) fn line(seq: i64, prev: &str, decision: &Decision) -> Result<(String,
         by,
         grant: grant.as_deref(),
         scope: scope.map(|scope| match scope {
+            Scope::Once => "once",
             Scope::Seconds(_) => "seconds",
             Scope::Bottle => "bottle",
             Scope::Always => "always",
@@ -70,7 +72,7 @@ pub(super) fn line(seq: i64, prev: &str, decision: &Decision) -> Result<(String,
         prev,
     };
     let json = serde_json::to_string(&fields)
-        .map_err(|error| Refused::new(Code::StoreFailed, error.to_string(), "see the log of supervise"))?;
+        .map_err(|error| Refused::plain(Reason::StoreFailed, error.to_string()))?;
     let mut line = printable(json.strip_suffix('}').unwrap_or(&json));
     let hash = hex(&Sha256::digest(line.as_bytes()));
     line.push_str(HASH);

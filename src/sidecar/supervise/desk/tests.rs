@@ -6,9 +6,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::super::ask::{Ask, PushAsk, RouteAsk};
+use super::super::decisions;
+use super::super::rule::Rule;
+use super::super::state::{EndCause, Origin, Scope, State};
+use super::asking::{AGENT, HELD};
+use super::deciding::{MAX_SECONDS, ONCE};
+use super::looking::{CLOCK_PERIOD, PATIENCE, PATIENCE_HELD};
 use super::*;
+use crate::fs;
 use crate::policy::egress::Scheme;
 use crate::policy::gate::PushOperation;
+use crate::sidecar::used::Used;
 
 thread_local! {
     /// How far the wall clock of this test is from the real one, in seconds.
@@ -33,7 +41,7 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let place = Self { root: tempfile::tempdir().unwrap() };
-        for name in ["state", "grants"] {
+        for name in ["state", "grants", "egress", "gate"] {
             fs::create_dir_all(&place.path(name)).unwrap();
         }
         place.manifest("");
@@ -61,8 +69,9 @@ impl Place {
         Places {
             egress_policy: Some(self.path("policy.yaml")),
             gate_policy: Some(self.path("gate.yaml")),
-            egress_report: None,
-            gate_report: None,
+            egress_report: Some(self.path("egress")),
+            gate_report: Some(self.path("gate")),
+            letters: None,
             grants: self.path("grants"),
             state: self.path("state"),
         }
@@ -118,8 +127,8 @@ fn granted(desk: &Desk, host: &str, scope: Scope) -> Granted {
 }
 
 #[track_caller]
-fn code<T: std::fmt::Debug>(result: Result<T, Refused>) -> Code {
-    result.unwrap_err().code
+fn code<T: std::fmt::Debug>(result: Result<T, Refused>) -> Reason {
+    result.unwrap_err().reason
 }
 
 #[test]
@@ -130,7 +139,7 @@ fn an_approval_becomes_a_file_and_its_end_takes_the_file_away() {
     assert_eq!(place.files(), [format!("{}.yaml", grant.id)]);
     desk.revoke(&grant.id, By::Terminal).unwrap();
     assert!(place.files().is_empty());
-    assert_eq!(code(desk.revoke(&grant.id, By::Terminal)), Code::Unknown);
+    assert_eq!(code(desk.revoke(&grant.id, By::Terminal)), Reason::GrantUnknown);
     assert_eq!(place.log(), ["approve", "revoke"]);
 }
 
@@ -164,7 +173,7 @@ fn an_expired_grant_is_not_revived_by_a_clock_that_is_set_back_nor_by_a_restart(
     let grant = granted(&desk, "api.example.com", Scope::Seconds(60));
     later(61);
     assert!(desk.grants(true, 10).unwrap().is_empty());
-    assert!(code(desk.revoke(&grant.id, By::Page)) == Code::Unknown);
+    assert!(code(desk.revoke(&grant.id, By::Page)) == Reason::GrantUnknown);
     desk.look().unwrap();
     assert!(place.files().is_empty());
     later(-100_000);
@@ -270,14 +279,14 @@ fn an_approval_is_bound_to_what_was_reviewed() {
         |review: String| Approval { scope: Scope::Bottle, rule: None, review, words: String::new() };
     let of_first = desk.review(&first).unwrap();
     let of_second = desk.review(&second).unwrap();
-    assert_eq!(code(desk.approve(&first.id, approval(of_second.clone()), By::Page)), Code::ReviewStale);
+    assert_eq!(code(desk.approve(&first.id, approval(of_second.clone()), By::Page)), Reason::ReviewStale);
     desk.approve(&first.id, approval(of_first.clone()), By::Page).unwrap();
     // Another grant is in force now.
-    assert_eq!(code(desk.approve(&second.id, approval(of_second), By::Page)), Code::ReviewStale);
+    assert_eq!(code(desk.approve(&second.id, approval(of_second), By::Page)), Reason::ReviewStale);
     let again = desk.review(&second).unwrap();
     place.manifest(&format!("- {}", route("new.example.com", "")));
-    assert_eq!(code(desk.approve(&second.id, approval(again), By::Page)), Code::ReviewStale);
-    assert_eq!(code(desk.approve(&first.id, approval(of_first), By::Page)), Code::Closed);
+    assert_eq!(code(desk.approve(&second.id, approval(again), By::Page)), Reason::ReviewStale);
+    assert_eq!(code(desk.approve(&first.id, approval(of_first), By::Page)), Reason::RequestClosed);
 }
 
 #[test]
@@ -329,12 +338,12 @@ fn a_flood_of_ten_thousand_requests_leaves_a_bounded_desk() {
         match desk.ask(to(&format!("h{number}.example.com")), "flood") {
             Ok(_) => taken += 1,
             Err(error) => {
-                assert_eq!(error.code, Code::DeskFull);
+                assert_eq!(error.reason, Reason::DeskFull);
                 refused += 1;
             }
         }
     }
-    assert_eq!((taken, refused), (MAX_PENDING, 10_000 - MAX_PENDING));
+    assert_eq!((taken, refused), (AGENT.pending, 10_000 - AGENT.pending));
 }
 
 #[test]
@@ -348,8 +357,8 @@ fn taking_requests_back_makes_no_room_for_a_flood_of_decisions() {
             made += 1;
         }
     }
-    assert_eq!(made, MAX_MADE.0);
-    assert_eq!(place.log().len() as u64, MAX_MADE.0);
+    assert_eq!(made, AGENT.made.0);
+    assert_eq!(place.log().len(), AGENT.made.0);
     later(700);
     desk.ask(to("later.example.com"), "").unwrap();
 }
@@ -361,17 +370,17 @@ fn what_was_answered_is_not_asked_again_at_once() {
     let asked = desk.ask(to("api.example.com"), "").unwrap();
     desk.reject(&asked.id, "use the mirror", By::Page).unwrap();
     let refused = desk.ask(to("api.example.com"), "please").unwrap_err();
-    assert_eq!(refused.code, Code::AskRepeated);
+    assert_eq!(refused.reason, Reason::AskRepeated);
     assert!(refused.message.contains("use the mirror"));
     later(301);
     let asked = desk.ask(to("api.example.com"), "please").unwrap();
     desk.withdraw(&asked.id).unwrap();
-    assert_eq!(code(desk.ask(to("api.example.com"), "")), Code::AskRepeated);
+    assert_eq!(code(desk.ask(to("api.example.com"), "")), Reason::AskRepeated);
     later(61);
     let grant = granted(&desk, "api.example.com", Scope::Bottle);
-    assert_eq!(code(desk.ask(to("api.example.com"), "")), Code::AskNeedless);
+    assert_eq!(code(desk.ask(to("api.example.com"), "")), Reason::AskNeedless);
     desk.revoke(&grant.id, By::Page).unwrap();
-    assert_eq!(code(desk.ask(to("api.example.com"), "")), Code::AskRepeated);
+    assert_eq!(code(desk.ask(to("api.example.com"), "")), Reason::AskRepeated);
     later(301);
     desk.ask(to("api.example.com"), "").unwrap();
 }
@@ -389,7 +398,7 @@ fn what_was_approved_in_part_is_not_asked_again_at_once() {
     let (_, grant) = desk.approve(&asked.id, approval, By::Page).unwrap();
     assert_eq!(grant.rule, narrow);
     let refused = desk.ask(to("api.example.com"), "").unwrap_err();
-    assert_eq!(refused.code, Code::AskRepeated);
+    assert_eq!(refused.reason, Reason::AskRepeated);
     assert!(refused.message.contains("v1 will do"));
 }
 
@@ -403,7 +412,7 @@ fn a_wider_rule_than_the_asked_one_is_not_approved() {
     let review = desk.review(&asked).unwrap();
     let approval =
         Approval { scope: Scope::Bottle, rule: Some(Rule::Route(wide)), review, words: String::new() };
-    assert_eq!(code(desk.approve(&asked.id, approval, By::Page)), Code::TooWide);
+    assert_eq!(code(desk.approve(&asked.id, approval, By::Page)), Reason::TooWide);
     assert!(place.files().is_empty());
     assert!(desk.request(&asked.id).unwrap().state.is_pending());
 }
@@ -416,7 +425,7 @@ fn a_time_that_is_none_or_too_long_is_not_approved() {
     for seconds in [0, MAX_SECONDS + 1, u64::MAX] {
         let review = desk.review(&asked).unwrap();
         let approval = Approval { scope: Scope::Seconds(seconds), rule: None, review, words: String::new() };
-        assert_eq!(code(desk.approve(&asked.id, approval, By::Page)), Code::TooWide);
+        assert_eq!(code(desk.approve(&asked.id, approval, By::Page)), Reason::TooWide);
     }
 }
 
@@ -440,8 +449,8 @@ fn a_request_that_nobody_decides_expires_and_can_not_be_approved() {
     desk.look().unwrap();
     assert!(matches!(desk.request(&asked.id).unwrap().state, State::Expired { .. }));
     let approval = Approval { scope: Scope::Bottle, rule: None, review, words: String::new() };
-    assert_eq!(code(desk.approve(&asked.id, approval, By::Page)), Code::Closed);
-    assert_eq!(code(desk.withdraw(&asked.id)), Code::Closed);
+    assert_eq!(code(desk.approve(&asked.id, approval, By::Page)), Reason::RequestClosed);
+    assert_eq!(code(desk.withdraw(&asked.id)), Reason::RequestClosed);
 }
 
 #[test]
@@ -493,7 +502,7 @@ fn a_policy_that_can_not_be_read_ends_nothing_and_approves_nothing() {
     desk.look().unwrap();
     assert_eq!(place.files().len(), 1);
     let approval = Approval { scope: Scope::Bottle, rule: None, review, words: String::new() };
-    assert_eq!(code(desk.approve(&asked.id, approval, By::Page)), Code::StoreFailed);
+    assert_eq!(code(desk.approve(&asked.id, approval, By::Page)), Reason::StoreFailed);
 }
 
 #[test]
@@ -517,7 +526,7 @@ fn a_revocation_that_the_disk_does_not_take_is_in_force_all_the_same() {
     let desk = place.open();
     let grant = granted(&desk, "api.example.com", Scope::Bottle);
     desk.lock().store.fail(true);
-    assert_eq!(code(desk.revoke(&grant.id, By::Page)), Code::StoreFailed);
+    assert_eq!(code(desk.revoke(&grant.id, By::Page)), Reason::StoreFailed);
     assert!(place.files().is_empty());
     desk.look().unwrap_err();
     assert!(place.files().is_empty());
@@ -535,7 +544,7 @@ fn an_approval_that_the_disk_does_not_take_is_none() {
     let review = desk.review(&asked).unwrap();
     desk.lock().store.fail(true);
     let approval = Approval { scope: Scope::Bottle, rule: None, review, words: String::new() };
-    assert_eq!(code(desk.approve(&asked.id, approval, By::Page)), Code::StoreFailed);
+    assert_eq!(code(desk.approve(&asked.id, approval, By::Page)), Reason::StoreFailed);
     desk.lock().store.fail(false);
     assert!(place.files().is_empty());
     assert!(desk.request(&asked.id).unwrap().state.is_pending());
@@ -551,4 +560,126 @@ fn everybody_who_listens_hears_of_a_change() {
     changes.mark_unchanged();
     desk.ask(to("api.example.com"), "").unwrap();
     assert!(changes.has_changed().unwrap());
+}
+
+#[test]
+fn what_is_approved_once_is_over_when_the_sidecar_has_used_it() {
+    let place = Place::new();
+    let desk = place.open();
+    let grant = granted(&desk, "api.example.com", Scope::Once);
+    let text = fs::read_to_string(&place.path("grants").join(format!("{}.yaml", grant.id))).unwrap();
+    assert!(text.contains("once: true"), "{text}");
+    desk.look().unwrap();
+    assert_eq!(place.files().len(), 1);
+    assert_eq!(code(desk.ask(to("api.example.com"), "")), Reason::AskNeedless);
+    Used::of(&place.path("egress")).claim(&grant.id, grant.until).unwrap();
+    // From the mark on, not from the next look.
+    assert!(desk.grants(true, 10).unwrap().is_empty());
+    assert_eq!(code(desk.revoke(&grant.id, By::Page)), Reason::GrantUnknown);
+    desk.look().unwrap();
+    assert!(place.files().is_empty());
+    let ended = desk.grants(false, 1).unwrap().remove(0).ended;
+    assert_eq!(ended.map(|ended| ended.cause), Some(EndCause::Used));
+    assert_eq!(place.log(), ["approve", "use"]);
+    // What was used up can be asked for again at once, and the old mark does nothing to the new grant.
+    granted(&desk, "api.example.com", Scope::Once);
+    drop(desk);
+    let desk = place.open();
+    assert_eq!(desk.grants(true, 10).unwrap().len(), 1);
+    assert_eq!(place.files().len(), 1);
+}
+
+#[test]
+fn a_mark_that_was_made_while_supervise_was_away_ends_the_grant_before_its_file_comes_back() {
+    let place = Place::new();
+    let grant = granted(&place.open(), "api.example.com", Scope::Once);
+    fs::remove_file(&place.path("grants").join(format!("{}.yaml", grant.id))).unwrap();
+    Used::of(&place.path("egress")).claim(&grant.id, grant.until).unwrap();
+    let desk = place.open();
+    assert!(place.files().is_empty());
+    assert_eq!(place.log(), ["approve", "use"]);
+    assert!(desk.grants(true, 10).unwrap().is_empty());
+}
+
+#[test]
+fn a_mark_of_the_other_sidecar_or_on_a_lasting_grant_means_nothing() {
+    let place = Place::new();
+    let desk = place.open();
+    let once = granted(&desk, "a.example.com", Scope::Once);
+    let lasting = granted(&desk, "b.example.com", Scope::Bottle);
+    Used::of(&place.path("gate")).claim(&once.id, None).unwrap();
+    Used::of(&place.path("egress")).claim(&lasting.id, None).unwrap();
+    desk.look().unwrap();
+    assert_eq!(place.files().len(), 2);
+}
+
+#[test]
+fn what_was_approved_once_and_never_used_ends_after_8_hours() {
+    let place = Place::new();
+    let desk = place.open();
+    let grant = granted(&desk, "api.example.com", Scope::Once);
+    assert_eq!(grant.until, Some(grant.at + ONCE));
+    later(ONCE.cast_signed() + 1);
+    desk.look().unwrap();
+    assert!(place.files().is_empty());
+    assert_eq!(place.log(), ["approve", "expire"]);
+}
+
+#[test]
+fn held_requests_have_a_room_of_their_own() {
+    let place = Place::new();
+    let desk = place.open();
+    let mine = desk.ask(to("mine.example.com"), "my words").unwrap();
+    let mut taken = 0;
+    for number in 0..1_000 {
+        match desk.held(to(&format!("h{number}.example.com"))) {
+            Ok(request) => {
+                assert_eq!((request.origin, request.reason.as_str()), (Origin::Held, ""));
+                taken += 1;
+            }
+            Err(refused) => assert_eq!(refused.reason, Reason::DeskFull),
+        }
+    }
+    assert_eq!(taken, HELD.pending);
+    assert!(desk.request(&mine.id).unwrap().state.is_pending());
+    for number in 1..AGENT.pending {
+        desk.ask(to(&format!("a{number}.example.com")), "").unwrap();
+    }
+    // The same one is counted, whoever asks, and is nobody else's then.
+    assert_eq!(desk.held(to("mine.example.com")).unwrap().count, 2);
+    assert_eq!(desk.request(&mine.id).unwrap().origin, Origin::Agent);
+    // Nobody repeats them: they make room for others after an hour.
+    later(PATIENCE_HELD.cast_signed() + 1);
+    desk.look().unwrap();
+    desk.held(to("late.example.com")).unwrap();
+    let pending = desk.requests(true, usize::MAX).unwrap();
+    assert_eq!(pending.len(), AGENT.pending + 1);
+}
+
+#[test]
+fn many_held_requests_in_a_row_are_bounded_too() {
+    let place = Place::new();
+    let desk = place.open();
+    let mut taken = 0;
+    for number in 0..200 {
+        if let Ok(request) = desk.held(to(&format!("h{number}.example.com"))) {
+            desk.reject(&request.id, "", By::Page).unwrap();
+            taken += 1;
+        }
+    }
+    assert_eq!(taken, HELD.made.0);
+    desk.ask(to("mine.example.com"), "").unwrap();
+}
+
+#[test]
+fn the_agent_gives_a_held_request_its_words_and_nothing_else() {
+    let place = Place::new();
+    let desk = place.open();
+    let held = desk.held(to("api.example.com")).unwrap();
+    let asked = desk.ask(to("api.example.com"), "to read the news").unwrap();
+    assert_eq!(asked.id, held.id);
+    assert_eq!((asked.origin, asked.reason.as_str(), asked.count), (Origin::Agent, "to read the news", 2));
+    assert_eq!(asked.rule, held.rule);
+    desk.reject(&asked.id, "no", By::Page).unwrap();
+    assert_eq!(code(desk.held(to("api.example.com"))), Reason::AskRepeated);
 }

@@ -16,6 +16,7 @@ use super::problem::Problem;
 use super::traffic::{MAX_LINES, Wanted, youngest};
 use super::view::now;
 use super::{Side, aside, guard};
+use crate::policy::reason::Reason;
 use crate::sidecar::supervise::desk::{Approval, By};
 use crate::sidecar::supervise::rule::Rule;
 use crate::sidecar::supervise::state::Scope;
@@ -23,7 +24,7 @@ use crate::sidecar::supervise::state::Scope;
 /// The most requests and grants of an answer.
 pub(super) const MOST: usize = 200;
 
-type Answer = Result<Json<Value>, Problem>;
+pub(super) type Answer = Result<Json<Value>, Problem>;
 
 /// Which requests are wanted.
 #[derive(Debug, Deserialize)]
@@ -155,7 +156,7 @@ pub(super) async fn login_link(State(side): State<Arc<Side>>, Extension(by): Ext
     if by != By::Terminal {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
-            "unauthorized",
+            Reason::Unauthorized,
             "a page can't make a link",
             "make one with `bottle requests open`",
         ));
@@ -178,20 +179,23 @@ pub(super) async fn logout(State(side): State<Arc<Side>>, headers: HeaderMap) ->
 }
 
 pub(super) async fn nothing() -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "unknown",
-        "there is nothing here",
-        "see docs/src/supervise-operator.md",
-    )
+    Problem::plain(StatusCode::NOT_FOUND, Reason::PathUnknown, "there is nothing here")
+}
+
+pub(super) async fn other_method() -> Problem {
+    Problem::plain(StatusCode::METHOD_NOT_ALLOWED, Reason::MethodUnknown, "this path has no such method")
 }
 
 /// Reads a JSON body. A form of another page can't send this content type without asking first, and is refused then.
-fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
     let content = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let essence = content.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if !essence.eq_ignore_ascii_case(b"application/json") {
-        return Err(Problem::body("the content type is not `application/json`"));
+        return Err(Problem::plain(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Reason::TypeUnsupported,
+            "the content type is not `application/json`",
+        ));
     }
     serde_json::from_slice(body).map_err(|error| Problem::body(&error.to_string()))
 }

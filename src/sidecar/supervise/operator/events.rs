@@ -14,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::problem::Problem;
 use super::{Side, traffic};
+use crate::policy::reason::Reason;
 
 /// The most streams at a time.
 pub(super) const MAX_STREAMS: usize = 32;
@@ -26,11 +27,10 @@ const LONGEST: Duration = Duration::from_mins(10);
 /// only its audit log has grown.
 pub(super) async fn events(State(side): State<Arc<Side>>) -> Response {
     let Ok(place) = Arc::clone(&side.streams).try_acquire_owned() else {
-        return Problem::new(
+        return Problem::plain(
             StatusCode::TOO_MANY_REQUESTS,
-            "too-many-streams",
+            Reason::TooManyStreams,
             "too many pages are open",
-            "close some of them",
         )
         .into_response();
     };

@@ -18,7 +18,9 @@ use axum::response::{IntoResponse as _, Response};
 use super::problem::Problem;
 use super::secrets::Access;
 use super::{Side, page};
+use crate::policy::reason::Reason;
 use crate::sidecar::supervise::desk::By;
+use crate::sidecar::supervise::refused::coded;
 
 /// What the container's health check asks.
 pub(super) const HEALTH: &str = "/healthz";
@@ -49,10 +51,14 @@ pub(super) async fn guard(State(side): State<Arc<Side>>, mut request: Request, n
             if let Some(by) = by {
                 request.extensions_mut().insert(by);
             }
-            next.run(request).await
+            let refuse =
+                |status, reason, message: String| Problem::plain(status, reason, &message).into_response();
+            coded(next.run(request).await, refuse).await
         }
         Err(Turned::Away(problem)) => problem.into_response(),
-        Err(Turned::ToLogin) => page::closed(&side, "Open this page from the terminal."),
+        Err(Turned::ToLogin) => {
+            page::closed(&side, Reason::Unauthorized, "Open this page from the terminal.")
+        }
     };
     for (name, value) in ALWAYS {
         response.headers_mut().insert(name, value);
@@ -100,7 +106,7 @@ fn judge(side: &Side, request: &Request) -> Result<Option<By>, Turned> {
         Some(_) if reads => Ok(Some(By::Page)),
         // A browser names the origin of everything that it sends but reads.
         Some(Access::Decide) if headers.contains_key(ORIGIN) => Ok(Some(By::Page)),
-        Some(_) => Err(refused("cross-site", "this does not come from the page").into()),
+        Some(_) => Err(refused(Reason::OriginRefused, "this does not come from the page").into()),
     }
 }
 
@@ -118,7 +124,7 @@ fn host(side: &Side, request: &Request) -> Result<String, Problem> {
     if ours(host) && request.uri().authority().is_none_or(|authority| authority.as_str() == host) {
         return Ok(host.to_ascii_lowercase());
     }
-    Err(refused("host-refused", "this host name is not the page's"))
+    Err(refused(Reason::HostUnknown, "this host name is not the page's"))
 }
 
 /// Whether the request comes from our own origin, as far as the browser says. A person may come to a page from anywhere.
@@ -141,7 +147,7 @@ fn came_from(headers: &HeaderMap, host: &str, for_people: bool) -> Result<(), Pr
     if origin && site {
         return Ok(());
     }
-    Err(refused("cross-site", "this comes from another page"))
+    Err(refused(Reason::OriginRefused, "this comes from another page"))
 }
 
 /// The session's cookie. Another one of its name is somebody's attempt to put one beside it.
@@ -156,21 +162,15 @@ pub(super) fn cookie<'a>(side: &Side, headers: &'a HeaderMap) -> Option<&'a [u8]
 
 fn wrong(side: &Side) -> Problem {
     if side.secrets.too_many_wrong() {
-        return Problem::new(
+        return Problem::plain(
             StatusCode::TOO_MANY_REQUESTS,
-            "too-many-attempts",
+            Reason::TooManyAttempts,
             "there have been too many wrong tokens",
-            "use the token of this bottle",
         );
     }
-    Problem::new(
-        StatusCode::UNAUTHORIZED,
-        "unauthorized",
-        "no token, or not the one of this bottle",
-        "`bottle requests` in the bundle's directory finds the token; `bottle requests open` prints a link to the page",
-    )
+    Problem::plain(StatusCode::UNAUTHORIZED, Reason::Unauthorized, "no token, or not the one of this bottle")
 }
 
-fn refused(code: &'static str, message: &str) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, code, message, "open the page with `bottle requests open`")
+fn refused(reason: Reason, message: &str) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, reason, message, "open the page with `bottle requests open`")
 }

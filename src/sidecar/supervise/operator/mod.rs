@@ -6,6 +6,7 @@
 //! - [`page`] renders the same views as HTML.
 
 mod api;
+mod credentials;
 mod events;
 mod guard;
 mod page;
@@ -26,7 +27,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use minijinja::Environment;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use self::problem::Problem;
 use self::secrets::Secrets;
@@ -45,6 +46,8 @@ struct Side {
     templates: Environment<'static>,
     /// Places for streams of events.
     streams: Arc<Semaphore>,
+    /// Who may leave a letter for egress.
+    letters: Mutex<()>,
 }
 
 impl Side {
@@ -67,6 +70,7 @@ pub(super) fn router(desk: Arc<Desk>, token: &str, port: u16) -> Result<Router> 
         port,
         templates: page::templates()?,
         streams: Arc::new(Semaphore::new(events::MAX_STREAMS)),
+        letters: Mutex::default(),
     });
     Ok(Router::new()
         .route("/", get(page::page))
@@ -75,6 +79,8 @@ pub(super) fn router(desk: Arc<Desk>, token: &str, port: u16) -> Result<Router> 
         .route(guard::HEALTH, get(async || "ok\n"))
         .route("/static/page.css", get(page::css))
         .route("/static/page.js", get(page::js))
+        .route("/api/credentials", get(credentials::list))
+        .route("/api/credentials/{name}", post(credentials::enter))
         .route("/api/events", get(events::events))
         .route("/api/grants", get(api::grants))
         .route("/api/grants/{id}/revoke", post(api::revoke))
@@ -87,6 +93,7 @@ pub(super) fn router(desk: Arc<Desk>, token: &str, port: u16) -> Result<Router> 
         .route("/api/requests/{id}/reject", post(api::reject))
         .route("/api/traffic", get(api::traffic))
         .fallback(api::nothing)
+        .method_not_allowed_fallback(api::other_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(Arc::clone(&side), guard::guard))
         .with_state(side))

@@ -15,11 +15,13 @@ use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 use serde::{Deserialize, Serialize};
 
+use super::credentials::CredentialView;
 use super::problem::Problem;
 use super::traffic::{Line, Wanted, youngest};
 use super::view::{GrantView, HealthView, RequestView, now};
 use super::{Side, aside};
 use crate::policy::reason::Reason;
+use crate::sidecar::supervise::refused::named;
 use crate::sidecar::supervise::state::{Granted, Scope, State as Became};
 use crate::sidecar::text::neutral;
 
@@ -71,6 +73,7 @@ struct Shown {
     decided: Vec<Decided>,
     grants: Vec<GrantView>,
     health: Vec<HealthView>,
+    credentials: Vec<CredentialView>,
     traffic: Vec<TrafficView>,
     code: String,
     codes: Vec<&'static str>,
@@ -155,6 +158,7 @@ fn shown(side: &Side, code: String) -> Result<Shown, Problem> {
         decided,
         grants: side.grant_views(super::api::MOST)?,
         health: side.health(),
+        credentials: side.credentials(),
         traffic: traffic
             .into_iter()
             .map(|line| TrafficView { action: line.action(), subject: line.subject(), line })
@@ -177,6 +181,7 @@ fn became(request: RequestView, grants: &[Granted]) -> Option<Decided> {
     let grant = grants.iter().find(|grant| request.grant.as_ref() == Some(&grant.id));
     let ended = grant.and_then(|grant| grant.ended.as_ref()).map(|ended| match ended.cause {
         EndCause::Expired => "over",
+        EndCause::Used => "used",
         EndCause::Revoked => "revoked",
         EndCause::Retired => "in bottle.yaml now",
     });
@@ -198,9 +203,13 @@ pub(super) async fn login(
     };
     let Some(login) = login else {
         if side.secrets.too_many_wrong() {
-            return closed(&side, "There have been too many wrong links; wait a minute.");
+            return closed(
+                &side,
+                Reason::TooManyAttempts,
+                "There have been too many wrong links; wait a minute.",
+            );
         }
-        return closed(&side, "This link has been used, or is too old.");
+        return closed(&side, Reason::Unauthorized, "This link has been used, or is too old.");
     };
     let cookie = format!("{}={}; Path=/; HttpOnly; SameSite=Strict", side.cookie_name(), login.cookie);
     let headers: [(HeaderName, String); 2] =
@@ -215,11 +224,11 @@ pub(super) struct Once {
 }
 
 /// What a person sees who has no session.
-pub(super) fn closed(side: &Side, what: &str) -> Response {
+pub(super) fn closed(side: &Side, reason: Reason, what: &str) -> Response {
     let html =
         side.templates.get_template("closed.html").and_then(|template| template.render(context! { what }));
     match html {
-        Ok(html) => (StatusCode::UNAUTHORIZED, Html(html)).into_response(),
+        Ok(html) => named((StatusCode::UNAUTHORIZED, Html(html)).into_response(), reason),
         Err(_) => Problem::internal("the page could not be rendered").into_response(),
     }
 }

@@ -5,53 +5,61 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::sidecar::supervise::refused::{Code, Refused};
+use crate::policy::reason::Reason;
+use crate::sidecar::supervise::refused::{Refused, named};
 
 /// A refusal with its status.
 #[derive(Clone, Debug)]
 pub(super) struct Problem {
     status: StatusCode,
-    code: &'static str,
+    reason: Reason,
     message: String,
     hint: String,
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, code: &'static str, message: &str, hint: &str) -> Self {
-        Self { status, code, message: message.to_owned(), hint: hint.to_owned() }
+    pub(super) fn new(status: StatusCode, reason: Reason, message: &str, hint: &str) -> Self {
+        Self { status, reason, message: message.to_owned(), hint: hint.to_owned() }
+    }
+
+    /// With the hint that the reason has itself.
+    pub(super) fn plain(status: StatusCode, reason: Reason, message: &str) -> Self {
+        Self::new(status, reason, message, reason.hint())
     }
 
     /// The body of a request is not what it should be.
     pub(super) fn body(message: &str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "body-invalid", message, "see docs/src/supervise-operator.md")
+        Self::plain(StatusCode::BAD_REQUEST, Reason::BodyInvalid, message)
     }
 
     /// A part of the program failed.
     pub(super) fn internal(message: &str) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message, "see the log of supervise")
+        Self::plain(StatusCode::INTERNAL_SERVER_ERROR, Reason::SuperviseFailed, message)
     }
 }
 
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
-        let Refused { code, message, hint } = refused;
-        let status = match code {
-            Code::Unknown => StatusCode::NOT_FOUND,
-            Code::Closed | Code::ReviewStale => StatusCode::CONFLICT,
-            Code::StoreFailed => StatusCode::INTERNAL_SERVER_ERROR,
-            Code::DeskFull => StatusCode::TOO_MANY_REQUESTS,
-            Code::AskInvalid | Code::AskNeedless | Code::AskDenied | Code::AskRepeated | Code::TooWide => {
-                StatusCode::BAD_REQUEST
+        let Refused { reason, message, hint } = refused;
+        let status = match reason {
+            Reason::RequestUnknown | Reason::GrantUnknown | Reason::CredentialUnknown => {
+                StatusCode::NOT_FOUND
             }
+            Reason::RequestClosed | Reason::ReviewStale => StatusCode::CONFLICT,
+            Reason::StoreFailed => StatusCode::INTERNAL_SERVER_ERROR,
+            Reason::DeskFull => StatusCode::TOO_MANY_REQUESTS,
+            Reason::EgressSilent => StatusCode::GATEWAY_TIMEOUT,
+            // What is asked for, or approved, can't be.
+            _ => StatusCode::BAD_REQUEST,
         };
-        Self { status, code: code.text(), message, hint }
+        Self { status, reason, message, hint }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self { status, code, message, hint } = self;
-        let body = json!({ "error": { "code": code, "message": message, "hint": hint } });
-        (status, Json(body)).into_response()
+        let Self { status, reason, message, hint } = self;
+        let body = json!({ "error": { "code": reason.code(), "message": message, "hint": hint } });
+        named((status, Json(body)).into_response(), reason)
     }
 }

@@ -1,16 +1,22 @@
 //! The operator's side over a real connection: who gets in, and what can't be decided.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::response::IntoResponse as _;
+use minijinja::Environment;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, Semaphore};
 
-use super::router;
+use super::problem::Problem;
+use super::{MAX_BODY, Secrets, Side, aside, events, guard, router};
 use crate::fs;
+use crate::policy::reason::Reason;
 use crate::sidecar::supervise::ask::Ask;
 use crate::sidecar::supervise::config::Places;
 use crate::sidecar::supervise::desk::Desk;
@@ -53,6 +59,23 @@ impl Answer {
         self.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
     }
 
+    /// A refusal has a reason, and its body the same one; a page for people, or no body, has it in the header alone.
+    fn checked(self) -> Self {
+        if self.status < 400 {
+            return self;
+        }
+        let code = self.header("x-bottle-reason").unwrap_or_default();
+        assert!(code.parse::<Reason>().is_ok(), "no reason: {self:?}");
+        if self.header("content-type") == Some("application/json") && !self.body.is_empty() {
+            assert_eq!(self.code(), code);
+            let error = &self.json()["error"];
+            assert!(error["message"].is_string() && error["hint"].is_string(), "{self:?}");
+        } else {
+            assert!(self.body.is_empty() || self.body.starts_with("<!"), "{self:?}");
+        }
+        self
+    }
+
     fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.filter(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
@@ -72,6 +95,7 @@ impl World {
             gate_policy: None,
             egress_report: Some(path("egress")),
             gate_report: None,
+            letters: None,
             grants: path("grants"),
             state: path("state"),
         };
@@ -105,7 +129,7 @@ impl World {
         let answer = String::from_utf8(answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head: head.to_owned(), body: body.to_owned() }
+        Answer { status, head: head.to_owned(), body: body.to_owned() }.checked()
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -259,13 +283,13 @@ async fn another_page_decides_nothing_with_the_cookie() {
     let line = format!("POST /api/requests/{id}/reject");
     for headers in tries {
         let answer = world.raw(&line, headers, r#"{"words":"no"}"#).await;
-        assert_eq!((answer.status, answer.code().as_str()), (403, "cross-site"), "{headers:?}");
+        assert_eq!((answer.status, answer.code().as_str()), (403, "origin-refused"), "{headers:?}");
     }
     let all =
         [("cookie", cookie), ("bottle-key", key), ("origin", &origin), ("sec-fetch-site", "same-origin")];
     // A form's body, which a page may send without asking.
     let form = [all.as_slice(), &[("content-type", "text/plain")]].concat();
-    assert_eq!(world.raw(&line, &form, r#"{"words":"no"}"#).await.code(), "body-invalid");
+    assert_eq!(world.raw(&line, &form, r#"{"words":"no"}"#).await.code(), "type-unsupported");
     // Reading from another port of this machine, too.
     let read = [("cookie", cookie), ("sec-fetch-site", "same-site"), ("sec-fetch-mode", "cors")];
     assert_eq!(world.raw("GET /api/requests", &read, "").await.status, 403);
@@ -306,7 +330,7 @@ async fn a_rebound_name_is_not_ours() {
     ] {
         for line in ["GET /api/requests", "GET /", "GET /login?once=x", "GET /static/page.js"] {
             let answer = world.raw(line, &[("host", &host), ("authorization", &bearer)], "").await;
-            assert_eq!((answer.status, answer.code().as_str()), (403, "host-refused"), "{host} {line}");
+            assert_eq!((answer.status, answer.code().as_str()), (403, "host-unknown"), "{host} {line}");
         }
     }
     let absolute = world.raw("GET http://evil.example/api/requests", &[("authorization", &bearer)], "").await;
@@ -334,7 +358,7 @@ async fn an_approval_is_of_what_was_seen() {
     let stale = world.post(&format!("/api/requests/{other}/approve"), &approval(&seen)).await;
     assert_eq!(stale.code(), "review-stale");
     let again = world.post(&format!("/api/requests/{one}/approve"), &approval(&seen)).await;
-    assert_eq!((again.status, again.code().as_str()), (409, "closed"));
+    assert_eq!((again.status, again.code().as_str()), (409, "request-closed"));
 }
 
 #[tokio::test]
@@ -359,7 +383,7 @@ async fn of_racing_decisions_one_wins() {
         let answer = task.await.unwrap();
         match answer.status {
             200 => won += 1,
-            _ => assert_eq!(answer.code(), "closed", "{answer:?}"),
+            _ => assert_eq!(answer.code(), "request-closed", "{answer:?}"),
         }
     }
     assert_eq!(won, 1);
@@ -508,4 +532,98 @@ async fn a_change_is_told_at_once() {
     )
     .unwrap();
     told("event: report").await;
+}
+
+/// Every answer that [`World::raw`] gets is checked to have a reason; here are those that nothing else asks for.
+#[tokio::test]
+async fn no_refusal_is_without_a_reason() {
+    let world = World::new().await;
+    let bearer = format!("Bearer {TOKEN}");
+    let json = ("content-type", "application/json");
+    let token = ("authorization", bearer.as_str());
+    let mut seen = BTreeSet::new();
+    for path in [
+        "/",
+        "/parts?code=x&code=y",
+        "/login",
+        "/login?once=%ff",
+        guard::HEALTH,
+        "/static/page.js",
+        "/static/",
+        "/api/credentials",
+        "/api/credentials/none",
+        "/api/credentials/%ff",
+        "/api/grants",
+        "/api/grants/g-aaaaaaaaaa/revoke",
+        "/api/health",
+        "/api/login-link",
+        "/api/requests?state=no",
+        "/api/requests/r-aaaaaaaaaa",
+        "/api/requests/%ff",
+        "/api/requests/r-aaaaaaaaaa/approve",
+        "/api/requests/r-aaaaaaaaaa/reject",
+        "/api/traffic?n=x",
+        "/nowhere",
+    ] {
+        for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"] {
+            for headers in [&[token, json] as &[_], &[token], &[json], &[]] {
+                let answer = world.raw(&format!("{method} {path}"), headers, "{}").await;
+                seen.extend(answer.header("x-bottle-reason").map(str::to_owned));
+            }
+        }
+    }
+    let large = "x".repeat(MAX_BODY + 1);
+    let answer = world.raw("POST /api/requests/r-aaaaaaaaaa/reject", &[token, json], &large).await;
+    assert_eq!((answer.status, answer.code().as_str()), (413, "body-too-large"));
+    assert_eq!(world.raw("POST /api/grants", &[token], "").await.header("allow"), Some("GET,HEAD"));
+    let seen: Vec<&str> = seen.iter().map(String::as_str).collect();
+    let expected = [
+        "body-invalid",
+        "grant-unknown",
+        "method-unknown",
+        "path-unknown",
+        "request-unknown",
+        "too-many-attempts",
+        "type-unsupported",
+        "unauthorized",
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn one_page_too_many_is_refused() {
+    let world = World::new().await;
+    let text = format!(
+        "GET /api/events HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {TOKEN}\r\n\r\n",
+        world.address
+    );
+    let mut open = Vec::new();
+    for _ in 0..events::MAX_STREAMS {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        // Its place is taken once it is answered.
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+        open.push(stream);
+    }
+    let answer = world.get("/api/events").await;
+    assert_eq!((answer.status, answer.code().as_str()), (429, "too-many-streams"));
+}
+
+#[tokio::test]
+async fn a_part_that_fails_is_told_as_a_failure_of_supervise() {
+    let world = World::new().await;
+    let side = Arc::new(Side {
+        desk: Arc::clone(&world.desk),
+        secrets: Secrets::new(TOKEN).unwrap(),
+        port: 1,
+        templates: Environment::new(),
+        streams: Arc::new(Semaphore::new(0)),
+        letters: Mutex::default(),
+    });
+    let failed: Result<(), Problem> = aside(&side, |_| panic!("a part fails")).await;
+    let answer = failed.unwrap_err().into_response();
+    assert_eq!(answer.status().as_u16(), 500);
+    assert_eq!(answer.headers()["x-bottle-reason"], "supervise-failed");
 }

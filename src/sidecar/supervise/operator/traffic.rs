@@ -242,6 +242,7 @@ mod tests {
             gate_policy: None,
             egress_report: Some(root.to_owned()),
             gate_report: None,
+            letters: None,
             grants: root.join("grants"),
             state: root.join("state"),
         }

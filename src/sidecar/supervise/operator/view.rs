@@ -13,7 +13,7 @@ use crate::policy::gate::PushOperation;
 use crate::sidecar::supervise::config::Policies;
 use crate::sidecar::supervise::refused::Refused;
 use crate::sidecar::supervise::rule::{Enforcer, Rule};
-use crate::sidecar::supervise::state::{Granted, Request, Scope, State};
+use crate::sidecar::supervise::state::{Granted, Origin, Request, Scope, State};
 use crate::sidecar::text::neutral;
 
 /// The most refused requests that are shown with one request.
@@ -31,6 +31,8 @@ pub(super) struct RequestView {
     pub(super) rule: Rule,
     /// The rule in the manifest's notation.
     pub(super) manifest: String,
+    /// Who asked.
+    pub(super) origin: Origin,
     /// The agent's words.
     pub(super) reason: String,
     pub(super) created: u64,
@@ -118,7 +120,7 @@ impl Side {
     }
 
     fn view(&self, request: Request, review: Option<String>, around: &Around) -> RequestView {
-        let Request { id, ask: _, rule, reason, created, last, count, state } = request;
+        let Request { id, ask: _, rule, origin, reason, created, last, count, state } = request;
         let pending = state.is_pending();
         let (adds, now) = if pending { adds(&rule, around) } else { (Vec::new(), Vec::new()) };
         let grant = match &state {
@@ -137,6 +139,7 @@ impl Side {
             version: digest(&bound),
             refusals: refusals.take(MAX_REFUSALS).cloned().collect(),
             credential: credential(&rule),
+            origin,
             reason: neutral(reason.as_bytes()),
             state: harmless(state),
             id,

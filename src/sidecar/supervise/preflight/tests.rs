@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::super::config::Policies;
-use super::super::refused::{Code, Refused};
+use super::super::refused::Refused;
 use super::*;
 use crate::policy::egress::VERSION;
 
@@ -62,8 +62,8 @@ fn asked(ask: RouteAsk) -> Result<Route, Refused> {
 }
 
 #[track_caller]
-fn code<T: std::fmt::Debug>(result: Result<T, Refused>) -> Code {
-    result.unwrap_err().code
+fn code<T: std::fmt::Debug>(result: Result<T, Refused>) -> Reason {
+    result.unwrap_err().reason
 }
 
 #[test]
@@ -71,14 +71,14 @@ fn every_host_and_top_level_domains_can_not_be_asked_for() {
     for host in
         ["*", "*.", "*.org", "**", "*.*.org", "a.*.org", "", ".", "0.0.0.0", "[::]", "0x7f.1", "2130706433"]
     {
-        assert_eq!(code(asked(ask(host))), Code::AskInvalid, "{host}");
+        assert_eq!(code(asked(ask(host))), Reason::AskInvalid, "{host}");
     }
 }
 
 #[test]
 fn an_address_that_the_manifest_does_not_name_can_not_be_asked_for() {
     for host in ["10.0.0.8", "127.0.0.1", "169.254.169.254", "::1", "[::1]", "::ffff:10.0.0.8", "1.1.1.1"] {
-        assert_eq!(code(asked(ask(host))), Code::AskInvalid, "{host}");
+        assert_eq!(code(asked(ask(host))), Reason::AskInvalid, "{host}");
     }
     let known = asked(ask("10.0.0.7")).unwrap();
     assert!(known.private);
@@ -88,7 +88,7 @@ fn an_address_that_the_manifest_does_not_name_can_not_be_asked_for() {
 #[test]
 fn what_is_denied_as_a_whole_can_not_be_asked_for() {
     for host in ["a.evil.org", "*.evil.org", "*.a.evil.org", "A.EVIL.ORG."] {
-        assert_eq!(code(asked(ask(host))), Code::AskDenied, "{host}");
+        assert_eq!(code(asked(ask(host))), Reason::AskDenied, "{host}");
     }
     asked(ask("evil.org")).unwrap();
     let part = |methods: &[&str], paths: &[&str]| RouteAsk {
@@ -96,7 +96,7 @@ fn what_is_denied_as_a_whole_can_not_be_asked_for() {
         paths: paths.iter().map(|text| (*text).to_owned()).collect(),
         ..ask("half.example.org")
     };
-    assert_eq!(code(asked(part(&["POST"], &["/admin/users/*"]))), Code::AskDenied);
+    assert_eq!(code(asked(part(&["POST"], &["/admin/users/*"]))), Reason::AskDenied);
     asked(part(&["POST", "GET"], &["/admin/users/*"])).unwrap();
     asked(part(&["POST"], &["/admin/users/*", "/other"])).unwrap();
 }
@@ -116,7 +116,7 @@ fn what_is_allowed_already_need_not_be_asked_for() {
         paths: vec!["/a/b".to_owned()],
         ..ask("known.example.org")
     };
-    assert_eq!(code(asked(inside)), Code::AskNeedless);
+    assert_eq!(code(asked(inside)), Reason::AskNeedless);
 }
 
 #[test]
@@ -136,14 +136,14 @@ fn equal_requests_make_equal_rules_however_they_are_written() {
 fn text_that_may_look_like_another_is_refused() {
     for path in ["/a\u{202e}b", "/a b", "/\u{430}", "/a\u{1b}[2J", "/a\n", "/x\u{200b}"] {
         let ask = RouteAsk { paths: vec![path.to_owned()], ..ask("api.example.com") };
-        assert_eq!(code(asked(ask)), Code::AskInvalid, "{path:?}");
+        assert_eq!(code(asked(ask)), Reason::AskInvalid, "{path:?}");
     }
     let push = PushAsk {
         repository: "app".to_owned(),
         refs: "agent/\u{202e}x".to_owned(),
         operations: vec![PushOperation::Create],
     };
-    assert_eq!(code(rule(&Ask::Push(push), &plain_policies())), Code::AskInvalid);
+    assert_eq!(code(rule(&Ask::Push(push), &plain_policies())), Reason::AskInvalid);
 }
 
 #[test]
@@ -173,19 +173,19 @@ fn a_megabyte_in_any_field_is_refused_and_not_repeated() {
     ];
     for ask in asks {
         let refused = rule(&ask, &plain_policies()).unwrap_err();
-        assert_eq!(refused.code, Code::AskInvalid);
+        assert_eq!(refused.reason, Reason::AskInvalid);
         assert!(refused.to_string().len() < 1_000, "{refused}");
     }
 }
 
-fn within(new: &Route, old: &Route) -> Code {
+fn within(new: &Route, old: &Route) -> Reason {
     match narrowed(Rule::Route(new.clone()), &Rule::Route(old.clone()), &plain_policies()) {
-        Ok(_) => Code::Closed,
-        Err(refused) => refused.code,
+        Ok(_) => Reason::RequestClosed,
+        Err(refused) => refused.reason,
     }
 }
 
-const YES: Code = Code::Closed;
+const YES: Reason = Reason::RequestClosed;
 
 #[test]
 fn a_route_is_narrowed_and_never_widened() {
@@ -207,11 +207,11 @@ fn a_route_is_narrowed_and_never_widened() {
     for list in
         [&["/**"][..], &["/v1/**"], &["/v1/x", "/v2/x"], &["/v1/a%2Fb"], &["/v1/a%2fb"], &["/*"], &["/v1"]]
     {
-        assert_eq!(within(&paths(list), &old), Code::TooWide, "{list:?}");
+        assert_eq!(within(&paths(list), &old), Reason::TooWide, "{list:?}");
     }
     assert_eq!(within(&methods(&["GET"]), &old), YES);
-    assert_eq!(within(&methods(&["ANY"]), &old), Code::TooWide);
-    assert_eq!(within(&methods(&["GET", "DELETE"]), &old), Code::TooWide);
+    assert_eq!(within(&methods(&["ANY"]), &old), Reason::TooWide);
+    assert_eq!(within(&methods(&["GET", "DELETE"]), &old), Reason::TooWide);
     assert_eq!(within(&methods(&["GET"]), &methods(&["ANY"])), YES);
     for wider in [
         Route { host: "*.example.org".to_owned(), ..old.clone() },
@@ -223,16 +223,16 @@ fn a_route_is_narrowed_and_never_widened() {
         Route { credential: Some("two".to_owned()), ..old.clone() },
         Route { on_secret: OnSecret::Redact, ..old.clone() },
     ] {
-        assert_eq!(within(&wider, &old), Code::TooWide, "{wider:?}");
+        assert_eq!(within(&wider, &old), Reason::TooWide, "{wider:?}");
     }
     assert_eq!(within(&Route { credential: None, ..old.clone() }, &old), YES);
     let limited = Route { max_upload_bytes: Some(10), ..old.clone() };
     assert_eq!(within(&limited, &old), YES);
-    assert_eq!(within(&old, &limited), Code::TooWide);
+    assert_eq!(within(&old, &limited), Reason::TooWide);
     // Nothing at all is no rule.
-    assert_eq!(within(&methods(&[]), &old), Code::AskInvalid);
-    assert_eq!(within(&paths(&[]), &old), Code::AskInvalid);
-    assert_eq!(within(&Route { ports: Vec::new(), ..old.clone() }, &old), Code::AskInvalid);
+    assert_eq!(within(&methods(&[]), &old), Reason::AskInvalid);
+    assert_eq!(within(&paths(&[]), &old), Reason::AskInvalid);
+    assert_eq!(within(&Route { ports: Vec::new(), ..old.clone() }, &old), Reason::AskInvalid);
 }
 
 #[test]
@@ -244,23 +244,23 @@ fn a_push_is_narrowed_and_never_widened() {
     };
     let judge = |new: &Rule, old: &Rule| match narrowed(new.clone(), old, &plain_policies()) {
         Ok(_) => YES,
-        Err(refused) => refused.code,
+        Err(refused) => refused.reason,
     };
     let old = push("refs/heads/work/**", &[Create, FastForward]);
     assert_eq!(judge(&old, &old), YES);
     assert_eq!(judge(&push("work/fix-*", &[Create]), &old), YES);
-    assert_eq!(judge(&push("refs/heads/**", &[Create]), &old), Code::TooWide);
-    assert_eq!(judge(&push("work/**", &[Create, Force]), &old), Code::TooWide);
-    assert_eq!(judge(&push("work/**", &[]), &old), Code::AskInvalid);
+    assert_eq!(judge(&push("refs/heads/**", &[Create]), &old), Reason::TooWide);
+    assert_eq!(judge(&push("work/**", &[Create, Force]), &old), Reason::TooWide);
+    assert_eq!(judge(&push("work/**", &[]), &old), Reason::AskInvalid);
     // A pattern doesn't open the default branch; its name does.
-    assert_eq!(judge(&push("refs/heads/work/main", &[Create]), &old), Code::TooWide);
+    assert_eq!(judge(&push("refs/heads/work/main", &[Create]), &old), Reason::TooWide);
     let tags = push("refs/tags/**", &[Create]);
     assert_eq!(judge(&push("refs/tags/v1", &[Create]), &tags), YES);
     let other = Rule::Push(GrantedPush {
         repository: "other".to_owned(),
         rule: PushRule { source: "x".to_owned(), refs: "refs/heads/work/**".to_owned(), allow: vec![Create] },
     });
-    assert_eq!(judge(&other, &old), Code::TooWide);
+    assert_eq!(judge(&other, &old), Reason::TooWide);
 }
 
 #[test]
@@ -309,11 +309,11 @@ fn a_grant_that_egress_would_not_take_is_found_before_it_is_approved() {
         |credential: &str| Rule::Route(Route { credential: Some(credential.to_owned()), ..route.clone() });
     check(&with("one"), &plain_policies()).unwrap();
     for credential in ["two", "three"] {
-        assert_eq!(code(check(&with(credential), &plain_policies())), Code::AskInvalid);
+        assert_eq!(code(check(&with(credential), &plain_policies())), Reason::AskInvalid);
     }
     let private = Rule::Route(Route { private: true, ..route.clone() });
-    assert_eq!(code(check(&private, &plain_policies())), Code::AskInvalid);
+    assert_eq!(code(check(&private, &plain_policies())), Reason::AskInvalid);
     let mut without = plain_policies();
     without.egress.as_mut().unwrap().credentials = IndexMap::new();
-    assert_eq!(code(check(&with("one"), &without)), Code::AskInvalid);
+    assert_eq!(code(check(&with("one"), &without)), Reason::AskInvalid);
 }

@@ -18,10 +18,11 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use super::decisions;
-use super::refused::{Code, Refused};
+use super::refused::Refused;
 use super::rule::Rule;
-use super::state::{Granted, Request, Scope};
+use super::state::{Granted, Origin, Request, Scope};
 use crate::fs;
+use crate::policy::reason::Reason;
 use crate::sidecar::log::line;
 use log::Log;
 
@@ -56,13 +57,13 @@ pub(super) struct Change {
 /// One entry of the log of decisions.
 #[derive(Clone, Debug)]
 pub(super) struct Decision {
-    /// What was decided: `approve`, `reject`, `revoke`, `expire`, `retire`, `withdraw`.
+    /// What was decided: `approve`, `reject`, `revoke`, `expire`, `use`, `retire`, `withdraw`; of a credential `enter`, `remove`.
     pub(super) verdict: &'static str,
     /// When.
     pub(super) at: u64,
-    /// Where the decision came from: `page`, `terminal`, `agent`, `clock`, `manifest`.
+    /// Where the decision came from: `page`, `terminal`, `agent`, `clock`, `manifest`, `egress`, `git-gate`.
     pub(super) by: &'static str,
-    /// The request.
+    /// The request, or the credential.
     pub(super) request: String,
     /// The grant.
     pub(super) grant: Option<String>,
@@ -96,7 +97,7 @@ impl Store {
         let lock = fs::open_lock(&state.join(LOCK)).map_err(broken)?;
         if let Err(error) = lock.try_lock() {
             return Err(Unopened::InUse(Refused::new(
-                Code::StoreFailed,
+                Reason::StoreFailed,
                 format!("`{}` is in use: {error}", state.display()),
                 "end the other supervise that has this state directory",
             )));
@@ -105,7 +106,7 @@ impl Store {
         let log = state.join(decisions::FILE);
         make_if_new(&path, &log).and_then(|()| Self::read(&path, &log, lock)).map_err(|problem| {
             Unopened::Broken(Refused::new(
-                Code::StoreFailed,
+                Reason::StoreFailed,
                 problem,
                 "no grant is in force now; put the file back as it was, or remove the state volume to begin anew",
             ))
@@ -194,17 +195,25 @@ impl Store {
         one(&self.db, query, &rule_key(rule)?)
     }
 
-    /// How many requests were made after a time.
-    pub(super) fn made_after(&self, time: u64) -> Result<u64, Refused> {
-        let query = "SELECT count(*) FROM request WHERE created > ?1";
-        let count: i64 = self.db.query_row(query, [number(time)], |row| row.get(0)).map_err(failed)?;
-        Ok(u64::try_from(count).unwrap_or(0))
+    /// How many requests of one origin were made after a time.
+    pub(super) fn made_after(&self, time: u64, origin: Origin) -> Result<usize, Refused> {
+        self.count("created > ?2", origin, time)
     }
 
-    /// How many requests wait for an answer.
-    pub(super) fn pending(&self) -> Result<usize, Refused> {
-        let query = "SELECT count(*) FROM request WHERE pending = 1";
-        let count: i64 = self.db.query_row(query, [], |row| row.get(0)).map_err(failed)?;
+    /// How many requests of one origin wait for an answer.
+    pub(super) fn pending(&self, origin: Origin) -> Result<usize, Refused> {
+        self.count("pending = ?2", origin, 1)
+    }
+
+    fn count(&self, which: &str, origin: Origin, value: u64) -> Result<usize, Refused> {
+        // What was stored before there was another origin doesn't say it.
+        let query = format!(
+            "SELECT count(*) FROM request WHERE {which} AND coalesce(body ->> 'origin', 'agent') = json_extract(?1, '$')"
+        );
+        let count: i64 = self
+            .db
+            .query_row(&query, params![json(&origin)?, number(value)], |row| row.get(0))
+            .map_err(failed)?;
         Ok(usize::try_from(count).unwrap_or(0))
     }
 
@@ -335,5 +344,5 @@ fn unreliable(path: &Path, problem: impl std::fmt::Display) -> String {
 }
 
 fn failed(error: impl std::fmt::Display) -> Refused {
-    Refused::new(Code::StoreFailed, error.to_string(), "see the log of supervise")
+    Refused::plain(Reason::StoreFailed, error.to_string())
 }

@@ -6,7 +6,7 @@ use super::super::ask::{Ask, ExceptionAsk};
 use super::super::decisions::verify::Chain;
 use super::super::decisions::{self, verify};
 use super::super::rule::Rule;
-use super::super::state::{EndCause, Ended, Granted, Request, Scope, State};
+use super::super::state::{EndCause, Ended, Granted, Origin, Request, Scope, State};
 use super::{Change, Decision, FILE, Store, Unopened};
 use crate::fs;
 use crate::policy::grant::AllowedFinding;
@@ -18,6 +18,7 @@ fn request(id: &str, state: State) -> Request {
         id: id.to_owned(),
         ask: Ask::Exception(ask),
         rule: Rule::Finding(finding),
+        origin: Origin::Agent,
         reason: "because".to_owned(),
         created: 1_000,
         last: 1_000,
@@ -129,8 +130,8 @@ fn what_was_saved_is_there_after_it_was_opened_again() {
     assert_eq!(store.requests(true, 10).unwrap(), vec![asked.clone()]);
     assert_eq!(store.latest_for(&asked.rule).unwrap(), Some(asked));
     assert_eq!(store.grants(true, 10).unwrap(), vec![given]);
-    assert_eq!(store.made_after(999).unwrap(), 1);
-    assert_eq!(store.made_after(1_000).unwrap(), 0);
+    assert_eq!(store.made_after(999, Origin::Agent).unwrap(), 1);
+    assert_eq!(store.made_after(1_000, Origin::Agent).unwrap(), 0);
     assert_eq!(store.clock().unwrap(), 1_000);
 }
 
