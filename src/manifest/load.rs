@@ -24,6 +24,15 @@ pub enum Input {
     File(PathBuf),
     /// Standard input; paths in it are relative to the working directory.
     Stdin,
+    /// A text from elsewhere, such as an older revision.
+    Text {
+        /// What messages call it.
+        name: String,
+        /// The absolute directory that paths in it are relative to.
+        directory: PathBuf,
+        /// The text.
+        bytes: Vec<u8>,
+    },
 }
 
 /// Whose bottles an agent may be put in.
@@ -139,6 +148,9 @@ impl Loader<'_> {
                     failed(&format_args!("could not read the manifest from standard input: {error}"))
                 })?;
                 return Ok(("<stdin>".to_owned(), working_directory.clone(), text));
+            }
+            Input::Text { name, directory, bytes } => {
+                return Ok((name.clone(), lexically_normal(directory), bytes.clone()));
             }
             Input::File(path) => working_directory.join(path),
             Input::Discover => discover(working_directory).ok_or_else(|| {
@@ -306,7 +318,8 @@ fn agents_bottles(entries: &[(Spanned<String>, Node)]) -> Vec<(String, Span)> {
     agents.iter().filter_map(bottle).collect()
 }
 
-fn discover(from: &Path) -> Option<PathBuf> {
+/// The manifest in a directory or the nearest one above.
+pub(crate) fn discover(from: &Path) -> Option<PathBuf> {
     from.ancestors().map(|directory| directory.join(FILE_NAME)).find(|path| path.is_file())
 }
 

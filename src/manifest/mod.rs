@@ -11,11 +11,11 @@ mod types;
 pub mod values;
 
 pub use decode::{List, Map, OneOrMany};
-pub(crate) use load::lexically_normal;
 pub use load::{FILE_NAME, Input, Loaded, Options, Trust, load};
+pub(crate) use load::{discover, lexically_normal};
 pub use schema::schema;
 pub use types::{
-    Agent, Basic, Bottle, Credential, CredentialSource, Deny, Egress, Images, Inject, Manifest, OnSecret,
-    Operation, Pipelock, Placeholder, Preset, PushRule, Repository, Resources, Route, Scheme, Sidecars,
-    Supervise, SuperviseOptions, True, Workspace,
+    Agent, Basic, Bottle, Credential, CredentialSource, Deny, Egress, Held, Images, Inject, Manifest,
+    OnRefusal, OnRefusalWord, OnSecret, Operation, Pipelock, Placeholder, Preset, PushRule, Repository,
+    Resources, Route, Scheme, Sidecars, Supervise, SuperviseOptions, True, Workspace,
 };

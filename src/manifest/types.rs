@@ -11,9 +11,9 @@ use super::diagnostic::Diagnostic;
 use super::node::{Kind, Node};
 use super::source::Spanned;
 use super::values::{
-    Address, BottleName, Cpus, EnvName, EnvValue, GitUrl, HeaderName, Host, HostKey, HostPath, HostPattern,
-    ImageName, Memory, Method, Name, Pids, Port, ProxyUrl, RefPattern, RegistryPrefix, RoutePath,
-    RuntimeName, TreePattern, Username,
+    Address, BottleName, Cpus, EnvName, EnvValue, GitUrl, HeaderName, HeldSeconds, Host, HostKey, HostPath,
+    HostPattern, ImageName, Memory, Method, Name, Pids, Port, ProxyUrl, RefPattern, RegistryPrefix,
+    RoutePath, RuntimeName, TreePattern, Username,
 };
 
 mapping! {
@@ -67,6 +67,8 @@ mapping! {
         optional extra_hosts: Map<Host, Spanned<Address>>,
         /// What happens to a request that carries a known secret or the shape of one.
         optional on_secret: Spanned<OnSecret>,
+        /// What happens to a request to a host that no route names; without it, it is refused at once.
+        optional on_refusal: Spanned<OnRefusal>,
         /// The proxy through which egress itself goes out.
         optional upstream_proxy: Spanned<ProxyUrl>,
         /// Certificate files to trust beside the system's roots.
@@ -132,6 +134,56 @@ words! {
         /// The secret is cut out.
         Redact = "redact",
         /// The operator decides.
+        Ask = "ask",
+    }
+}
+
+/// What happens to a request to a host that no route names.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OnRefusal {
+    /// `refuse`: it is refused at once.
+    Refuse,
+    /// `ask`, or with the seconds: it is held while the operator is asked.
+    Ask(Option<Held>),
+}
+
+mapping! {
+    /// For how long a request is held while the operator is asked.
+    Held, "`on_refusal`" {
+        /// The seconds, up to 20.
+        required ask: Spanned<HeldSeconds>,
+    }
+}
+
+impl Decode for OnRefusal {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        match &node.kind {
+            Kind::Mapping(_) => Held::decode(node, decoder).map(|held| Self::Ask(Some(held))),
+            _ => Some(match OnRefusalWord::decode(node, decoder)? {
+                OnRefusalWord::Refuse => Self::Refuse,
+                OnRefusalWord::Ask => Self::Ask(None),
+            }),
+        }
+    }
+}
+
+impl JsonSchema for OnRefusal {
+    fn schema_name() -> Cow<'static, str> {
+        "OnRefusal".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (word, held) = (generator.subschema_for::<OnRefusalWord>(), generator.subschema_for::<Held>());
+        json_schema!({ "anyOf": [word, held] })
+    }
+}
+
+words! {
+    /// What happens to a request to a host that no route names.
+    OnRefusalWord, "an answer to a refusal (`refuse`, `ask` or `{ ask: SECONDS }`)" {
+        /// It is refused at once.
+        Refuse = "refuse",
+        /// It is held for 20 seconds while the operator is asked.
         Ask = "ask",
     }
 }

@@ -10,8 +10,8 @@ use crate::manifest::{
     self, Bottle, Credential, Deny, Egress as Section, List, Loaded, Map, Placeholder, Route,
 };
 use crate::policy::egress::{
-    Credential as PolicyCredential, Deny as PolicyDeny, EgressPolicy, Inject, OnSecret, Route as PolicyRoute,
-    Scheme, VERSION,
+    Credential as PolicyCredential, Deny as PolicyDeny, EgressPolicy, Inject, MAX_HELD, OnRefusal, OnSecret,
+    Route as PolicyRoute, Scheme, VERSION,
 };
 
 /// Egress.
@@ -86,11 +86,13 @@ pub(super) fn is_needed(bottle: &Bottle) -> bool {
         return true;
     }
     bottle.egress.as_ref().is_some_and(|egress| {
-        let Section { routes, deny, extra_hosts, on_secret, upstream_proxy, extra_ca: _ } = &egress.value;
+        let Section { routes, deny, extra_hosts, on_secret, on_refusal, upstream_proxy, extra_ca: _ } =
+            &egress.value;
         routes.is_some()
             || deny.is_some()
             || extra_hosts.is_some()
             || on_secret.is_some()
+            || on_refusal.is_some()
             || upstream_proxy.is_some()
     })
 }
@@ -129,10 +131,16 @@ pub(super) fn plan(loaded: &Loaded, bottle: &Bottle) -> Option<Egress> {
         credentials: IndexMap::new(),
     };
     if let Some(section) = &bottle.egress {
-        let Section { routes, deny, extra_hosts, on_secret: _, upstream_proxy, extra_ca } = &section.value;
+        let Section { routes, deny, extra_hosts, on_secret: _, on_refusal, upstream_proxy, extra_ca } =
+            &section.value;
         policy.routes = routes.iter().flat_map(List::iter).map(|rule| route(loaded, rule)).collect();
         policy.deny = deny.iter().flat_map(List::iter).map(|rule| deny_rule(loaded, rule)).collect();
         policy.extra_hosts = extra_hosts.iter().flat_map(Map::iter).filter_map(address).collect();
+        policy.on_refusal = on_refusal.as_ref().and_then(|on_refusal| match &on_refusal.value {
+            manifest::OnRefusal::Refuse => None,
+            manifest::OnRefusal::Ask(None) => Some(OnRefusal::Ask(MAX_HELD)),
+            manifest::OnRefusal::Ask(Some(held)) => Some(OnRefusal::Ask(held.ask.value.0)),
+        });
         policy.upstream_proxy = upstream_proxy.as_ref().map(|url| url.value.as_str().to_owned());
         policy.extra_ca = secret::authorities(loaded, extra_ca.as_ref(), &mut secrets);
     }

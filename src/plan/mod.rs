@@ -204,7 +204,9 @@ fn plan(loaded: &Loaded, slug: &str, agent: &manifest::Agent, bottle: &manifest:
     environment.extend(egress::placeholders(bottle));
     let supervise = supervise::plan(bottle);
     if supervise.is_some() {
-        environment.insert(supervise::VARIABLE.to_owned(), supervise::URL.to_owned());
+        for (name, value) in [(supervise::VARIABLE, supervise::URL), supervise::MCP_CONFIG] {
+            environment.insert(name.to_owned(), value.to_owned());
+        }
     }
     let own = env.iter().flat_map(Map::iter);
     environment

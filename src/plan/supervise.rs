@@ -15,6 +15,9 @@ pub(super) const URL: &str = "http://supervise:7331";
 /// The environment variable by which the agent's programs find it.
 pub(super) const VARIABLE: &str = "BOTTLE_SUPERVISE";
 
+/// Where the agent's container has the configuration of MCP clients, and the variable that says so.
+pub(super) const MCP_CONFIG: (&str, &str) = ("BOTTLE_MCP_CONFIG", "/etc/bottle/mcp.json");
+
 /// Whether a bottle has the sidecar. It is off unless the manifest names the page's port.
 pub(super) fn is_on(bottle: &Bottle) -> bool {
     plan(bottle).is_some()

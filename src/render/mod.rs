@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use crate::plan::{Egress, Gate, Path, Plan};
 use crate::policy::gate::GatePolicy;
 use crate::policy::rules::Rules;
+use crate::policy::whole::END;
 
 pub use write::{ComposeName, Drift, Target, WriteError, check, write};
 
@@ -26,6 +27,7 @@ pub const MARK: &str = "Rendered by bottle";
 /// The directory beside compose.yaml that holds everything else.
 pub const DIRECTORY: &str = ".bottle";
 
+const MCP: &str = include_str!("../../templates/agent/mcp.json");
 const AGENT_SHELL: &str = include_str!("../../docker/agent-shell/Dockerfile");
 const EGRESS: &str = include_str!("../../docker/egress/Dockerfile");
 const GIT_GATE: &str = include_str!("../../docker/git-gate/Dockerfile");
@@ -146,6 +148,7 @@ impl Renderer {
             self.gate(&mut bundle, gate, &context, &values, own)?;
         }
         if plan.supervise.is_some() {
+            bundle.add(&own("agent/mcp.json"), MCP.to_owned(), false);
             // It judges requests by the policies as they are, and a file that is rendered anew is another one.
             bundle.mounted.extend(plan.gate.as_ref().map(|_| own("git-gate")));
             if context.images.is_none() {
@@ -214,7 +217,7 @@ fn policy_yaml<T: Serialize + DeserializeOwned + PartialEq>(
 ) -> Result<String, RenderError> {
     let failed = |detail: String| RenderError::ReadBack { file: file.to_owned(), detail };
     let body = serde_yaml::to_string(policy).map_err(|error| failed(error.to_string()))?;
-    let text = format!("# {MARK} from bottle.yaml; do not edit.\n{body}");
+    let text = format!("# {MARK} from bottle.yaml; do not edit.\n{body}{END}");
     match serde_yaml::from_str::<T>(&text) {
         Ok(read) if read == *policy => Ok(text),
         Ok(_) => Err(failed("another policy comes back".to_owned())),

@@ -171,7 +171,9 @@ fn files<'a>(bundles: &'a [Bundle], target: &Target) -> Vec<(String, &'a str, bo
 
 pub(super) fn is_ours(bytes: &[u8]) -> bool {
     let head = String::from_utf8_lossy(bytes.get(..HEAD.min(bytes.len())).unwrap_or_default()).into_owned();
-    head.lines().take(3).any(|line| line.starts_with('#') && line.contains(MARK))
+    // JSON has no comments: there it is a member called `#`.
+    let is_comment = |line: &str| line.starts_with('#') || line.starts_with("  \"#\": ");
+    head.lines().take(3).any(|line| is_comment(line) && line.contains(MARK))
 }
 
 #[cfg(unix)]

@@ -10,7 +10,7 @@ mod ssh_key;
 mod words;
 
 pub use git_url::{GitUrl, Transport};
-pub use net::{Address, Host, HostPattern, Port, ProxyUrl};
+pub use net::{Address, HeldSeconds, Host, HostPattern, Port, ProxyUrl};
 pub use paths::{HostPath, PathBase, RefPattern, RoutePath, TreePattern};
 pub use ssh_key::HostKey;
 pub use words::{

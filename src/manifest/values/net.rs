@@ -6,6 +6,7 @@ use super::super::decode::{Decode, Decoder, Invalid, integer};
 use super::super::node::Node;
 use super::super::source::shown;
 use super::{no_option, one_line, text};
+use crate::policy::egress::MAX_HELD;
 use crate::policy::host::Authority;
 
 /// Checks the name of a host (RFC 1123, section 2.1) or an address, and gives it in lower case without a final dot.
@@ -118,5 +119,15 @@ pub struct Port(#[schemars(range(min = 1, max = 65535))] pub u16);
 impl Decode for Port {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         integer(node, decoder, 1, 65_535).and_then(|number| u16::try_from(number).ok()).map(Self)
+    }
+}
+
+/// The seconds for which a request is held.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, schemars::JsonSchema)]
+pub struct HeldSeconds(#[schemars(range(min = 1, max = 20))] pub u64);
+
+impl Decode for HeldSeconds {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        integer(node, decoder, 1, MAX_HELD).map(Self)
     }
 }

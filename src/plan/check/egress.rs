@@ -7,7 +7,7 @@ use super::{exactly_one, file_source};
 use crate::manifest::diagnostic::{Diagnostic, suggest};
 use crate::manifest::source::Spanned;
 use crate::manifest::values::{EnvName, HeaderName, Name};
-use crate::manifest::{Bottle, Credential, Map, Placeholder, Route, Scheme};
+use crate::manifest::{Bottle, Credential, Map, OnRefusal, Placeholder, Route, Scheme, Supervise};
 use crate::policy::egress::may_carry_credential;
 
 /// The environment variables that the bundle sets in every agent's container.
@@ -99,6 +99,26 @@ fn own_header(header: &Spanned<HeaderName>, errors: &mut Vec<Diagnostic>) {
                 .hint("name the header that the host's documentation gives, such as `x-api-key`"),
         );
     }
+}
+
+/// Whoever has requests held needs somebody who is asked.
+pub(super) fn on_refusal(
+    on_refusal: &Spanned<OnRefusal>,
+    supervise: Option<&Spanned<Supervise>>,
+    errors: &mut Vec<Diagnostic>,
+) {
+    let OnRefusal::Ask(_) = on_refusal.value else { return };
+    let off = match supervise {
+        Some(Spanned { value: Supervise::On(_), .. }) => return,
+        Some(off) => Some(off.span),
+        None => None,
+    };
+    let mut error = Diagnostic::new(on_refusal.span, "there is nobody to ask: the bottle has no `supervise`")
+        .hint("add `supervise: { port: 7333 }` to the bottle, or take `on_refusal` out");
+    if let Some(off) = off {
+        error = error.note(off, "it is switched off here");
+    }
+    errors.push(error);
 }
 
 pub(super) fn known_credential<'a>(

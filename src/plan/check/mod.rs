@@ -59,7 +59,10 @@ pub(super) fn exactly_one(
 }
 
 fn bottle(bottle: &Bottle, errors: &mut Vec<Diagnostic>) {
-    let Bottle { extends: _, egress, credentials, git, supervise: _, pipelock: _, sidecars: _ } = bottle;
+    let Bottle { extends: _, egress, credentials, git, supervise, pipelock: _, sidecars: _ } = bottle;
+    if let Some(on_refusal) = egress.as_ref().and_then(|egress| egress.value.on_refusal.as_ref()) {
+        egress::on_refusal(on_refusal, supervise.as_ref(), errors);
+    }
     let none = Map::default();
     let credentials = credentials.as_ref().unwrap_or(&none);
     egress::credentials(credentials, errors);
