@@ -1,0 +1,261 @@
+//! What changes of the containers: what runs, on which networks, with what of the host, and within which limits.
+//!
+//! All parts of a plan are taken apart by name, so that one that is added later is not forgotten here.
+
+use indexmap::IndexMap;
+use serde::Serialize;
+
+use super::{Change, Policies, What};
+use crate::manifest::values::PathBase;
+use crate::plan::{Agent, Egress, Gate, Image, Path, Plan, Secret, Supervise};
+use crate::policy::egress::{EgressPolicy, Inject};
+use crate::policy::gate::{GatePolicy, HttpsCredential, HttpsUpstream, Repository, SshUpstream, Upstream};
+
+/// Something that has one value.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Setting {
+    /// What it is.
+    pub name: String,
+    /// Its value before.
+    pub old: Option<String>,
+    /// Its value now.
+    pub new: Option<String>,
+}
+
+/// How much a value lets through.
+enum Weight {
+    /// Nothing that counts.
+    Nothing,
+    /// More than where there is none; another one may be more.
+    Opens,
+    /// So much; nothing of the kind where there is none.
+    Amount(f64),
+    /// At most so much; without one there is no limit.
+    Limit(f64),
+    /// Less than where there is none; another one may be less.
+    Holds,
+    /// What goes where is another thing with each value, and without one.
+    Leads,
+}
+
+/// The settings of a plan by their names.
+#[derive(Default)]
+struct Settings(IndexMap<String, (String, Weight)>);
+
+impl Settings {
+    fn put(&mut self, name: impl Into<String>, value: impl Into<String>, weight: Weight) {
+        self.0.insert(name.into(), (value.into(), weight));
+    }
+}
+
+/// Compares the settings of two plans. An agent that is new or gone has no settings to compare but those that open something.
+pub(super) fn changes(old: Option<&Plan>, new: Option<&Plan>) -> Vec<Change> {
+    let of = |plan: Option<&Plan>| plan.map(settings).unwrap_or_default();
+    compare(&of(old), &of(new), old.is_none() || new.is_none())
+}
+
+/// Compares those settings that stand in the sidecars' policies.
+pub(super) fn of_policies(old: &Policies, new: &Policies) -> Vec<Change> {
+    let of = |policies: &Policies| {
+        let Policies { egress, gate } = policies;
+        let mut settings = Settings::default();
+        if let Some(policy) = egress {
+            of_egress(policy, &mut settings);
+        }
+        if let Some(policy) = gate {
+            of_gate(policy, &mut settings);
+        }
+        settings
+    };
+    compare(&of(old), &of(new), false)
+}
+
+fn compare(old_settings: &Settings, new_settings: &Settings, one_sided: bool) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let gone = old_settings.0.keys().filter(|name| !new_settings.0.contains_key(*name));
+    for name in new_settings.0.keys().chain(gone) {
+        let (before, now) = (old_settings.0.get(name), new_settings.0.get(name));
+        if before.map(|(value, _)| value) == now.map(|(value, _)| value) {
+            continue;
+        }
+        if one_sided && !matches!(before.or(now), Some((_, Weight::Opens))) {
+            continue;
+        }
+        let widens = match (before.map(|(_, weight)| weight), now.map(|(_, weight)| weight)) {
+            (Some(Weight::Holds | Weight::Leads), _) | (_, Some(Weight::Opens | Weight::Leads)) => true,
+            (Some(Weight::Amount(before)), Some(Weight::Amount(now)))
+            | (Some(Weight::Limit(before)), Some(Weight::Limit(now))) => now > before,
+            (before, now) => matches!((before, now), (Some(Weight::Limit(_)), None)),
+        };
+        let value = |setting: Option<&(String, Weight)>| setting.map(|(value, _)| value.clone());
+        let setting = Setting { name: name.clone(), old: value(before), new: value(now) };
+        changes.push(Change { widens, what: What::Setting(setting) });
+    }
+    changes
+}
+
+fn settings(plan: &Plan) -> Settings {
+    let Plan { slug: _, agent: of_agent, egress, gate, supervise, images } = plan;
+    let mut settings = Settings::default();
+    let network = egress.is_some() || gate.is_some();
+    settings.put(
+        "network of the agent",
+        if network { "inside" } else { "none" },
+        if network { Weight::Opens } else { Weight::Nothing },
+    );
+    agent(of_agent, &mut settings);
+    if let Some(images) = images {
+        settings.put("registry of the sidecars' images", images, Weight::Opens);
+    }
+    if let Some(Egress { policy, secrets }) = egress {
+        of_egress(policy, &mut settings);
+        of_secrets("egress", secrets, &mut settings);
+    }
+    if let Some(Gate { policy, known_hosts, extra_hosts, secrets, remotes: _ }) = gate {
+        of_gate(policy, &mut settings);
+        for line in known_hosts.lines() {
+            settings.put(format!("known host key `{line}`"), "trusted", Weight::Opens);
+        }
+        for (host, address) in extra_hosts {
+            settings.put(format!("address of {host} in git-gate"), address, Weight::Leads);
+        }
+        of_secrets("git-gate", secrets, &mut settings);
+    }
+    if let Some(Supervise { port }) = supervise {
+        settings.put("sidecar supervise", "runs", Weight::Opens);
+        settings.put("port of the operator's page", port.to_string(), Weight::Nothing);
+    }
+    settings
+}
+
+fn agent(agent: &Agent, settings: &mut Settings) {
+    let Agent { image, command, environment, clone, cpus, memory, pids, runtime } = agent;
+    let image = match image {
+        Image::Shell => "preset shell".to_owned(),
+        Image::Named(name) => format!("image {name}"),
+        Image::Build(from) => format!("built from {}", path(from)),
+    };
+    settings.put("image of the agent", image, Weight::Nothing);
+    if let Some(command) = command {
+        settings.put("command of the agent", command.join(" "), Weight::Nothing);
+    }
+    for (name, value) in environment {
+        settings.put(format!("environment variable {name} of the agent"), value, Weight::Nothing);
+    }
+    if let Some(clone) = clone {
+        settings.put("repository in the workspace", clone, Weight::Nothing);
+    }
+    if let Some(cpus) = cpus {
+        settings.put("processors of the agent", cpus, Weight::Limit(cpus.parse().unwrap_or(f64::INFINITY)));
+    }
+    settings.put("memory of the agent", memory, Weight::Amount(bytes(memory)));
+    settings.put("processes of the agent", pids.to_string(), Weight::Amount(f64::from(*pids)));
+    if let Some(runtime) = runtime {
+        settings.put("runtime of the agent", runtime, Weight::Holds);
+    }
+}
+
+fn of_egress(policy: &EgressPolicy, settings: &mut Settings) {
+    settings.put("sidecar egress", "runs", Weight::Opens);
+    // Routes, deny rules and where credentials travel are compared as sets; certificates are files of the host.
+    let EgressPolicy {
+        version: _,
+        deny: _,
+        extra_hosts,
+        upstream_proxy,
+        extra_ca: _,
+        credentials,
+        ask: _,
+        on_refusal,
+        routes: _,
+    } = policy;
+    for (host, address) in extra_hosts {
+        settings.put(format!("address of {host} in egress"), address.to_string(), Weight::Leads);
+    }
+    if let Some(proxy) = upstream_proxy {
+        settings.put("proxy of egress", proxy, Weight::Leads);
+    }
+    for (name, credential) in credentials {
+        let carried = match &credential.inject {
+            Inject::Header(header) => format!("header {header}"),
+            Inject::Bearer => "bearer".to_owned(),
+            Inject::Basic(user) => format!("basic for {user}"),
+        };
+        settings.put(format!("form of the credential {name}"), carried, Weight::Nothing);
+    }
+    if on_refusal.is_some() {
+        settings.put("requests without a route", "are held for an approval", Weight::Nothing);
+    }
+}
+
+fn of_gate(policy: &GatePolicy, settings: &mut Settings) {
+    settings.put("sidecar git-gate", "runs", Weight::Opens);
+    // Where to ask is supervise's to say.
+    let GatePolicy { version: _, ask: _, repositories } = policy;
+    for (name, repository) in repositories {
+        of_repository(name, repository, settings);
+    }
+}
+
+fn of_repository(name: &str, repository: &Repository, settings: &mut Settings) {
+    // The push rules and the protected paths are compared as sets.
+    let Repository { source: _, upstream, push: _, protect: _, max_pack_bytes } = repository;
+    let upstream = match upstream {
+        Upstream::Ssh(SshUpstream { user, host, port, path, known_hosts: _, key: _ }) => {
+            format!("ssh://{user}@{host}:{port} {path}")
+        }
+        Upstream::Https(HttpsUpstream { url, credential, ca_file: _ }) => {
+            if let Some(HttpsCredential { name: credential, username, source: _ }) = credential {
+                settings.put(
+                    format!("credential of the repository {name}"),
+                    format!("{credential} for {username}"),
+                    Weight::Opens,
+                );
+            }
+            url.clone()
+        }
+    };
+    settings.put(format!("repository {name}"), upstream, Weight::Opens);
+    #[expect(clippy::cast_precision_loss, reason = "only the larger one is asked for")]
+    let most = *max_pack_bytes as f64;
+    settings.put(format!("most bytes of a push to {name}"), max_pack_bytes.to_string(), Weight::Amount(most));
+}
+
+fn of_secrets(sidecar: &str, secrets: &[Secret], settings: &mut Settings) {
+    for secret in secrets {
+        let (name, target) = match secret {
+            Secret::File { source, target } => (format!("file {} in {sidecar}", path(source)), target),
+            Secret::AgentSocket { target } => (format!("SSH agent of the operator in {sidecar}"), target),
+            Secret::Env { source, target } => (format!("variable {source} in {sidecar}"), target),
+        };
+        // One file may be several things, and is told as all of them.
+        let value = match settings.0.get(&name) {
+            Some((known, _)) => format!("{known}, {target}"),
+            None => target.clone(),
+        };
+        settings.put(name, value, Weight::Opens);
+    }
+}
+
+/// A path as the manifest writes it.
+fn path(path: &Path) -> String {
+    let start = match path.written.base {
+        PathBase::Home => "~/",
+        PathBase::Root => "/",
+        PathBase::File => "./",
+    };
+    format!("{start}{}", path.written.rest)
+}
+
+/// An amount of memory in Compose's notation.
+fn bytes(text: &str) -> f64 {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = text.get(digits.len()..).unwrap_or_default().bytes().next();
+    let factor: u32 = match unit.map(|unit| unit.to_ascii_lowercase()) {
+        Some(b'k') => 1 << 10,
+        Some(b'm') => 1 << 20,
+        Some(b'g') => 1 << 30,
+        _ => 1,
+    };
+    digits.parse::<f64>().unwrap_or(f64::INFINITY) * f64::from(factor)
+}

@@ -1,0 +1,190 @@
+//! `bottle diff`.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+
+use super::source::{Source, working_directory};
+use super::{EXIT_OK, EXIT_WIDENS, running};
+use crate::analysis::diff::{self, Diff, Policies, diff};
+use crate::manifest::source::shown;
+use crate::manifest::{Input, Loaded, Map};
+use crate::plan::{self, Plan};
+use crate::sidecar::text::neutral;
+
+/// Say what a change of the manifest opens and closes
+///
+/// Compares the meaning of two manifests, not their text: what becomes reachable, where credentials travel, what may be
+/// pushed, and what changes of the containers.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The manifest before: a file, or a revision of git that has the manifest [default: HEAD]
+    old: Option<String>,
+
+    /// The manifest now: a file, or a revision of git [default: the manifest in the working tree]
+    new: Option<String>,
+
+    /// Compare what runs in the Compose project of the working directory with the manifest
+    ///
+    /// What the sidecars go by, without the grants in force: routes, credentials, pushes. Containers are compared by
+    /// `bottle render --check` and `bottle doctor`.
+    #[arg(long, conflicts_with_all = ["old", "new", "agent"])]
+    running: bool,
+
+    #[command(flatten)]
+    source: Source,
+
+    /// Only this agent
+    #[arg(short, long, value_name = "NAME")]
+    agent: Option<String>,
+
+    /// How it is written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+
+    /// Exit with 1 if anything widens
+    #[arg(long)]
+    exit_code: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// For a terminal
+    Text,
+    /// For a program
+    Json,
+    /// For a comment of a pull request
+    Markdown,
+}
+
+/// The most characters of what git says that an error repeats.
+const MAX_TEXT: usize = 500;
+
+/// Compares, and prints what changes.
+pub(super) fn run(args: Args) -> Result<u8> {
+    let Args { old, new, running, source, agent, format, exit_code } = args;
+    let diff = if running {
+        of_running(source)?
+    } else {
+        of_manifests(old.as_deref(), new.as_deref(), &source, agent.as_deref())?
+    };
+    let text = match format {
+        Format::Text => diff::text(&diff),
+        Format::Json => format!("{}\n", serde_json::to_string_pretty(&diff)?),
+        Format::Markdown => diff::markdown(&diff),
+    };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(if exit_code && diff.widens { EXIT_WIDENS } else { EXIT_OK })
+}
+
+/// Compares two manifests.
+fn of_manifests(old: Option<&str>, new: Option<&str>, source: &Source, agent: Option<&str>) -> Result<Diff> {
+    let working_directory = working_directory()?;
+    let load = |side: Option<&str>, default: Option<&str>| -> Result<Vec<Plan>> {
+        let loaded = match side.or(default) {
+            None => Some(source.clone().load(working_directory.clone())?),
+            Some(text) if text == "-" || working_directory.join(text).is_file() => {
+                Some(source.clone().with_file(text).load(working_directory.clone())?)
+            }
+            Some(revision) => of_revision(source, &working_directory, revision)?,
+        };
+        plans(loaded, agent)
+    };
+    let (old, new) = (load(old, Some("HEAD"))?, load(new, None)?);
+    if let Some(agent) = agent.filter(|_| old.is_empty() && new.is_empty()) {
+        bail!("neither manifest has an agent `{}`", shown(agent));
+    }
+    Ok(diff(&old, &new))
+}
+
+/// Compares what runs with the manifest. The bottle that runs says which agent it is.
+fn of_running(source: Source) -> Result<Diff> {
+    let loaded = source.load(working_directory()?)?;
+    let running::Bottle { agent, egress, gate, down } = running::bottle()?;
+    let plans = plans(Some(loaded), Some(&agent))?;
+    let Some(plan) = plans.first() else {
+        bail!("the agent `{}` runs, and the manifest has no such agent", shown(&agent));
+    };
+    let mut notes: Vec<String> = down
+        .iter()
+        .map(|(service, state)| {
+            format!("{} does not run ({}) and counts as not there", shown(service), shown(state))
+        })
+        .collect();
+    let grants = egress.iter().flat_map(|egress| &egress.grants);
+    let grants: Vec<String> = grants.map(|(name, _)| shown(name)).collect();
+    if !grants.is_empty() {
+        notes.push(format!("grants in force are left out: {}", grants.join(", ")));
+    }
+    notes.push(
+        "containers, networks and limits are compared by `bottle render --check` and `bottle doctor`"
+            .to_owned(),
+    );
+    let old = Policies { egress: egress.as_ref().map(|egress| &egress.policy), gate: gate.as_ref() };
+    Ok(diff::policies(&agent, &old, &Policies::of(Some(plan)), notes))
+}
+
+/// The plans of a manifest; none of one that isn't there, and of one without agents.
+fn plans(loaded: Option<Loaded>, agent: Option<&str>) -> Result<Vec<Plan>> {
+    let Some(loaded) = loaded else { return Ok(Vec::new()) };
+    if loaded.manifest.agents.as_ref().is_none_or(Map::is_empty) {
+        plan::check(loaded)?;
+        return Ok(Vec::new());
+    }
+    let mut plans = plan::resolve_all(loaded)?;
+    if let Some(agent) = agent {
+        plans.retain(|plan| plan.slug == agent);
+    }
+    Ok(plans)
+}
+
+/// The manifest as a revision has it: at the place that it has in the working tree. Where the revision has none there, there
+/// was none.
+fn of_revision(source: &Source, working_directory: &Path, revision: &str) -> Result<Option<Loaded>> {
+    let path =
+        source.path(working_directory).context("there is no bottle.yaml here or in a directory above")?;
+    let directory = path.parent().map_or_else(|| working_directory.to_owned(), Path::to_owned);
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let object = format!("{revision}:./{name}");
+    // The text as it was committed: no filter and no pager has a say in it.
+    match git(&directory, &["show", "--no-textconv", "--end-of-options", &object])? {
+        Ok(bytes) => {
+            let name = format!("{}:{}", shown(revision), shown(&name));
+            Ok(Some(
+                source
+                    .clone()
+                    .load_from(working_directory.to_owned(), Input::Text { name, directory, bytes })?,
+            ))
+        }
+        Err(failed) => {
+            // A revision without the file is one where there was no manifest yet; anything else is a mistake.
+            let listed = git(
+                &directory,
+                &["ls-tree", "-z", "--end-of-options", revision, "--", &format!("./{name}")],
+            )?;
+            if listed.is_ok_and(|listed| listed.is_empty()) {
+                return Ok(None);
+            }
+            bail!("`{}` is no file, and {failed}", shown(revision))
+        }
+    }
+}
+
+/// Runs git; what it says on standard error is in the message about its failure.
+fn git(directory: &PathBuf, args: &[&str]) -> Result<Result<Vec<u8>, String>> {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(directory)
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .context("could not run `git`")?;
+    if output.status.success() {
+        return Ok(Ok(output.stdout));
+    }
+    let text: String = neutral(&output.stderr).chars().take(MAX_TEXT).collect();
+    Ok(Err(format!("`git {}` failed: {text}", shown(&args.join(" ")))))
+}
