@@ -1,14 +1,9 @@
 //! Compose, through its own command line, for the project in the working directory.
 
-use std::process::{Command, Stdio};
-
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::sidecar::text::neutral;
-
-/// The most characters of what Compose says that an error repeats.
-const MAX_TEXT: usize = 500;
+use super::command::Command;
 
 /// Runs a command in a service's container and gives its output.
 ///
@@ -26,14 +21,8 @@ pub(crate) fn exec(service: &str, command: &[&str]) -> Result<Vec<u8>> {
 ///
 /// Compose is not there, or fails, or no port is published.
 pub(crate) fn published(service: &str) -> Result<u16> {
-    let output = compose(&["ps", "--format", "json", service])?;
-    // One object a line, or a list of them: that depends on Compose's version.
-    let values = serde_json::Deserializer::from_slice(&output).into_iter::<Value>().map_while(Result::ok);
-    let port = values
-        .flat_map(|value| match value {
-            Value::Array(values) => values,
-            value => vec![value],
-        })
+    let port = ps(&[service])?
+        .into_iter()
         .filter_map(|value| value.pointer("/Publishers").and_then(Value::as_array).cloned())
         .flatten()
         .filter_map(|publisher| publisher.pointer("/PublishedPort").and_then(Value::as_u64))
@@ -41,16 +30,46 @@ pub(crate) fn published(service: &str) -> Result<u16> {
     port.with_context(|| format!("no port of `{service}` is published"))
 }
 
+/// The container of a service.
+#[derive(Debug)]
+pub(crate) struct Container {
+    /// The project that it is part of.
+    pub(crate) project: String,
+    /// The service.
+    pub(crate) service: String,
+    /// What it does, in the engine's words: `running`, `exited`, ….
+    pub(crate) state: String,
+}
+
+/// The project's containers, those that do not run too.
+///
+/// # Errors
+///
+/// Compose is not there, or fails.
+pub(crate) fn containers() -> Result<Vec<Container>> {
+    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let containers = ps(&["--all"])?.into_iter().filter_map(|value| {
+        Some(Container {
+            project: text(&value, "Project")?,
+            service: text(&value, "Service")?,
+            state: text(&value, "State")?,
+        })
+    });
+    Ok(containers.collect())
+}
+
+fn ps(args: &[&str]) -> Result<Vec<Value>> {
+    let output = compose(&[&["ps", "--format", "json"], args].concat())?;
+    // One object a line, or a list of them: that depends on Compose's version.
+    let values = serde_json::Deserializer::from_slice(&output).into_iter::<Value>().map_while(Result::ok);
+    Ok(values
+        .flat_map(|value| match value {
+            Value::Array(values) => values,
+            value => vec![value],
+        })
+        .collect())
+}
+
 fn compose(args: &[&str]) -> Result<Vec<u8>> {
-    let output = Command::new("docker")
-        .arg("compose")
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .context("could not run `docker compose`")?;
-    if !output.status.success() {
-        let text: String = neutral(&output.stderr).chars().take(MAX_TEXT).collect();
-        bail!("`docker compose {}` failed: {text}", args.join(" "));
-    }
-    Ok(output.stdout)
+    Ok(Command::new("docker").args(["compose"]).args(args.iter().copied()).run()?)
 }
