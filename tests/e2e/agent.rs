@@ -132,7 +132,7 @@ fn restart() -> Result<(), Failed> {
     let project = main()?;
     project.agent("cd /workspace && echo kept >kept.txt").expect_ok()?;
     project.compose(&["restart", "--timeout", "2", "agent"]).expect_ok()?;
-    project.compose(&["up", "--detach", "--wait"]).expect_ok()?;
+    project.up_again(&[]).expect_ok()?;
     assert_eq!(project.agent("cat /workspace/kept.txt && rm /workspace/kept.txt").expect_ok()?, "kept\n");
     Ok(())
 }

@@ -119,6 +119,11 @@ fn missing_key() -> Result<(), Failed> {
          agents:\n  {}: {{ bottle: dev, preset: shell }}\n", project.slug
     ));
     project.render()?;
+    let said = project.run(env!("CARGO_BIN_EXE_bottle"), &["doctor"]).text;
+    assert!(
+        said.contains("problem: file-missing: there is no `") && said.contains("missing/id`\n"),
+        "{said}"
+    );
     assert!(project.up().is_err(), "the bottle started without its key");
     assert!(!project.directory.join("missing").exists(), "Compose made a directory in the place of the key");
     project.down();

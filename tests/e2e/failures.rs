@@ -27,18 +27,7 @@ fn ten_clones() -> Result<(), Failed> {
     let trace = "mkdir -p /srv/git/trace && git config --global uploadpack.packObjectsHook /srv/git/trace.sh && \
          printf '#!/bin/sh\\ntouch /srv/git/trace/$$\\nexec \"$@\"\\n' >/srv/git/trace.sh && chmod +x /srv/git/trace.sh && rm -f /srv/git/trace/*";
     let upstream = |script: &str| {
-        project.compose(&[
-            "exec",
-            "-T",
-            "--user",
-            "git",
-            "--env",
-            "HOME=/srv/git",
-            "upstream",
-            "sh",
-            "-c",
-            script,
-        ])
+        project.exec("upstream", &["--user", "git", "--env", "HOME=/srv/git"], &["sh", "-c", script])
     };
     upstream(trace).expect_ok()?;
     let script = format!(
@@ -95,7 +84,7 @@ fn killed_gate() -> Result<(), Failed> {
     let said = pushing.join().map_err(|_| "the push's thread panicked")?;
     assert!(!said.ok, "the push says that it went well:\n{}", said.text);
     // Compose's `restart: unless-stopped` does not cover a kill by its own command.
-    project.compose(&["up", "--detach", "--wait"]).expect_ok()?;
+    project.up_again(&[]).expect_ok()?;
     project.agent("rm -f /tmp/pushing").expect_ok()?;
     project
         .agent_in_clone(
@@ -116,7 +105,7 @@ fn stopped_gate() -> Result<(), Failed> {
     project.compose(&["stop", "--timeout", "5", "git-gate"]).expect_ok()?;
     let push = project.agent("cd /workspace && timeout 20 git push origin HEAD:agent/unguarded");
     let direct = project.agent(&format!("GIT_CONFIG_SYSTEM=/dev/null timeout 20 git -c core.sshCommand='ssh -o ConnectTimeout=3' ls-remote {URL}"));
-    project.compose(&["up", "--detach", "--wait"]).expect_ok()?;
+    project.up_again(&[]).expect_ok()?;
     assert!(!push.ok && !direct.ok, "{}\n{}", push.text, direct.text);
     assert_eq!(project.upstream_refs(), before);
     Ok(())

@@ -196,18 +196,7 @@ fn old_history() -> Result<(), Failed> {
     );
     // The here-document's body follows its command line.
     let (line, body) = seed.split_once('\n').ok_or("it has lines")?;
-    project
-        .compose(&[
-            "exec",
-            "-T",
-            "--user",
-            "git",
-            "upstream",
-            "sh",
-            "-c",
-            &format!("cd /srv/git/app.git && git {line}\n{body}\n"),
-        ])
-        .expect_ok()?;
+    project.upstream(&format!("{line}\n{body}\n")).expect_ok()?;
     let script =
         format!("echo more >>fixture && echo new >new && {COMMIT} && git push -q origin HEAD:agent/history");
     pushed(project, &script, "refs/heads/agent/history")?;
@@ -317,18 +306,7 @@ fn honest_merge() -> Result<(), Failed> {
     let upstream = "c=$(git rev-parse main); b=$(echo policy | git hash-object -w --stdin); \
          t=$( (git ls-tree main; printf '100644 blob %s\\tbottle.yaml\\n' $b) | git mktree); \
          n=$(git -c user.name=u -c user.email=u@example.org commit-tree -p $c -m policy $t); git update-ref refs/heads/main $n $c";
-    project
-        .compose(&[
-            "exec",
-            "-T",
-            "--user",
-            "git",
-            "upstream",
-            "sh",
-            "-c",
-            &format!("cd /srv/git/app.git && {upstream}"),
-        ])
-        .expect_ok()?;
+    project.upstream_shell(upstream).expect_ok()?;
     let script = "git switch -q agent/merging && git merge -q --no-edit origin/main && git push -q origin HEAD:agent/merging";
     pushed(project, script, "refs/heads/agent/merging")?;
     Ok(())
@@ -413,22 +391,10 @@ fn moved() -> Result<(), Failed> {
 fn upstream_hook() -> Result<(), Failed> {
     let project = main()?;
     let install = "printf '#!/bin/sh\\necho the house says no >&2\\nexit 1\\n' >hooks/pre-receive && chmod +x hooks/pre-receive";
-    let upstream = |script: &str| {
-        project.compose(&[
-            "exec",
-            "-T",
-            "--user",
-            "git",
-            "upstream",
-            "sh",
-            "-c",
-            &format!("cd /srv/git/app.git && {script}"),
-        ])
-    };
-    upstream(install).expect_ok()?;
+    project.upstream_shell(install).expect_ok()?;
     let said =
         refused(&format!("date >f && {COMMIT} && git push origin HEAD:agent/house"), "upstream-refused");
-    upstream("rm hooks/pre-receive").expect_ok()?;
+    project.upstream_shell("rm hooks/pre-receive").expect_ok()?;
     assert!(said?.contains("the house says no"));
     Ok(())
 }

@@ -54,16 +54,8 @@ fn start(name: &str, password: Option<&str>, trust: bool) -> Result<Project, Str
 fn works() -> Result<(), Failed> {
     let project = start("https", Some("correct-horse"), true)?;
     project.agent(PUSH).expect_ok()?;
-    let upstream = project.compose(&[
-        "exec",
-        "-T",
-        "upstream",
-        "git",
-        "-C",
-        "/srv/git/app.git",
-        "rev-parse",
-        "refs/heads/agent/x",
-    ]);
+    let rev_parse = ["git", "-C", "/srv/git/app.git", "rev-parse", "refs/heads/agent/x"];
+    let upstream = project.exec("upstream", &[], &rev_parse);
     upstream.expect_ok()?;
     let found = project
         .agent("env; cat /proc/self/environ; grep -rs correct-horse /etc /home /run /workspace || echo none")

@@ -13,6 +13,7 @@
 
 mod agent;
 mod bottles;
+mod doctor;
 mod egress;
 mod failures;
 mod gate;
@@ -38,14 +39,16 @@ type Lane = Mutex<()>;
 static FIRST: Lane = Mutex::new(());
 static SECOND: Lane = Mutex::new(());
 static THIRD: Lane = Mutex::new(());
+static FOURTH: Lane = Mutex::new(());
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
     ("agent", &FIRST, &[agent::TESTS]),
     ("gate", &FIRST, &[gate::TESTS]),
     ("failures", &FIRST, &[failures::TESTS]),
     ("https", &THIRD, &[https::TESTS]),
     ("bottles", &THIRD, &[bottles::TESTS]),
     ("egress", &SECOND, egress::TESTS),
+    ("doctor", &FOURTH, &[doctor::TESTS]),
     ("supervise", &THIRD, &[supervise::TESTS]),
 ];
 
@@ -71,7 +74,7 @@ fn main() -> ExitCode {
     if let Some(missing) = &missing {
         println!("the end-to-end tests are not run: {missing}");
     }
-    let mut lanes = [&FIRST, &SECOND, &THIRD].map(|lane| trials(lane, missing.is_some()));
+    let mut lanes = [&FIRST, &SECOND, &THIRD, &FOURTH].map(|lane| trials(lane, missing.is_some()));
     // By turns, so that all lanes begin at once.
     let turns = iter::from_fn(|| {
         let turn: Vec<Trial> = lanes.iter_mut().filter_map(Iterator::next).collect();

@@ -8,16 +8,22 @@ use libtest_mimic::Failed;
 
 use crate::Test;
 use crate::egress::doors::{address_on, addresses, knock};
-use crate::egress::world::{curl, overrides, prepare, refused};
+use crate::egress::world::{curl, overrides, prepare, refused, seen};
 use crate::world::{Project, Said, eventually, key_shape, upstream_override};
+
+/// How soon something must be so that is on its way; a machine may be slow.
+const SOON: Duration = Duration::from_secs(20);
 
 pub(crate) const TESTS: &[Test] = &[
     ("what_is_approved_passes_and_what_is_revoked_does_not", approved),
     ("what_the_operator_rejects_stays_shut_and_his_words_arrive", rejected),
+    ("what_is_approved_once_passes_once", once),
+    ("a_missing_credential_that_the_operator_enters_is_used_and_kept", entered),
     ("a_time_that_is_over_ends_the_grant", over),
     ("an_approved_push_reaches_the_upstream", push),
     ("a_finding_that_the_operator_lets_pass_passes", finding),
     ("a_deny_rule_wins_over_every_approval", denied),
+    ("explain_live_and_diff_running_speak_of_what_runs", speak),
     ("grants_are_in_force_again_after_a_restart_of_any_sidecar", restarts),
     ("the_agent_does_not_reach_the_operators_page", page),
     ("nobody_but_the_agent_reaches_its_side_of_supervise", outside),
@@ -53,10 +59,13 @@ fn manifest(slug: &str, host_key: &str, port: u16) -> String {
       routes:
         - {{ host: later.example.org, private: true, paths: [/known] }}
         - {{ host: other.example.org, private: true, paths: [/known] }}
+        - {{ host: api.example.org, private: true, credential: late }}
       deny:
         - {{ host: later.example.org, paths: [\"/admin/**\"] }}
         - {{ host: \"*.evil.example\" }}
       extra_ca: [ca.pem]
+    credentials:
+      late: {{ source: {{ env: E2E_LATE }}, inject: {{ header: x-api-key }} }}
     git:
       app:
         upstream: ssh://git@git.example.org:2222/srv/git/app.git
@@ -141,6 +150,71 @@ fn approved() -> Result<(), Failed> {
     })
 }
 
+fn once() -> Result<(), Failed> {
+    let project = bottle()?;
+    let url = "https://later.example.org/once";
+    let id = ask(project, &route("/once"))?;
+    approve(project, &id, "once")?;
+    let passed = curl(project, url).expect_ok()?;
+    assert!(passed.contains("200 \n"), "{passed}");
+    refused(project, url, 403, "path-denied")?;
+    eventually("the desk has heard of it", SOON, || {
+        operator(project, &["grants"]).ok && !operator(project, &["grants"]).text.contains(&id)
+    })?;
+    refused(project, url, 403, "path-denied")?;
+    let push = |branch: &str| {
+        let script = "date >f && git add -A && git commit -q -m change && git push -q origin HEAD:single/";
+        project.agent_in_clone(&format!("{script}{branch}"))
+    };
+    push("one").expect_refused("ref-denied")?;
+    let id =
+        ask(project, r#"{"push": {"repository": "app", "refs": "single/*", "operations": ["create"]}}"#)?;
+    approve(project, &id, "once")?;
+    push("one").expect_ok()?;
+    push("two").expect_refused("ref-denied")?;
+    Ok(())
+}
+
+/// A secret that nothing looks for. The variable that the manifest names was not set at `up`.
+fn entered() -> Result<(), Failed> {
+    const SECRET: &str = "late-9f3c0d6a1b";
+    let project = bottle()?;
+    let url = "https://api.example.org/late";
+    refused(project, url, 502, "credential-missing")?;
+    let enter =
+        format!("printf '%s\\n' {SECRET} | {} requests credential late", env!("CARGO_BIN_EXE_bottle"));
+    project.run("sh", &["-c", &enter]).expect_ok()?;
+    let uses = || curl(project, url).text.contains("200 \n");
+    eventually("egress uses it", SOON, uses)?;
+    assert!(seen(project).contains(SECRET), "the origin has not seen it");
+    // Only egress has it, in a file for itself alone.
+    for service in ["supervise", "agent"] {
+        let look = project.run(
+            "docker",
+            &[
+                "exec",
+                "--user",
+                "0",
+                &format!("bottle-{}-{service}-1", project.slug),
+                "grep",
+                "-rlsF",
+                SECRET,
+                "/var/lib/bottle",
+                "/etc/bottle",
+                "/run",
+            ],
+        );
+        assert!(!look.ok, "{service} has it: {}", look.text);
+    }
+    let logs = project.compose(&["logs", "egress", "supervise"]).text;
+    assert!(!logs.contains(SECRET), "it is in a log");
+    assert!(!operator(project, &["credential"]).text.contains(SECRET));
+    project.compose(&["kill", "--signal", "KILL", "egress"]).expect_ok()?;
+    project.up_again(&["egress"]).expect_ok()?;
+    assert!(uses(), "it is gone after a restart");
+    Ok(())
+}
+
 fn rejected() -> Result<(), Failed> {
     let project = bottle()?;
     let id = ask(project, &route("/rejected"))?;
@@ -207,6 +281,33 @@ fn denied() -> Result<(), Failed> {
     Ok(())
 }
 
+/// The manifest that is compared is another one beside the bottle's own, which stays as it is for the other tests.
+fn speak() -> Result<(), Failed> {
+    let project = bottle()?;
+    let bottle = |arguments: &[&str]| project.run(env!("CARGO_BIN_EXE_bottle"), arguments);
+    let url = "https://later.example.org/spoken";
+    let asked = ["explain", "egress", "GET", url, "--live"];
+    bottle(&asked).expect_refused("path-denied")?;
+    let id = ask(project, &route("/spoken"))?;
+    approve(project, &id, "15m")?;
+    let grant = grant_of(project, &id)?;
+    let text = bottle(&asked).expect_ok()?;
+    assert!(text.contains(&grant), "the grant is not named: {text}");
+    let same = bottle(&["diff", "--running", "--exit-code"]).expect_ok()?;
+    assert!(same.starts_with("nothing changes\n"), "{same}");
+    assert!(same.contains("left out: ") && same.contains(&grant), "{same}");
+    let own =
+        std::fs::read_to_string(project.directory.join("bottle.yaml")).map_err(|error| error.to_string())?;
+    let wider =
+        own.replace("paths: [/known]", "paths: [/known, /more]").replace("[create]", "[create, force]");
+    project.write("wider.yaml", &wider);
+    let text = bottle(&["diff", "--running", "--exit-code", "-f", "wider.yaml"]).expect_refused("WIDENS")?;
+    assert!(text.contains("/more become allowed"), "{text}");
+    assert!(text.contains("push to app: force"), "{text}");
+    operator(project, &["revoke", &grant]).expect_ok()?;
+    eventually("the grant is gone", Duration::from_secs(30), || !bottle(&asked).ok)
+}
+
 fn restarts() -> Result<(), Failed> {
     let project = bottle()?;
     let url = "https://other.example.org/kept";
@@ -214,7 +315,7 @@ fn restarts() -> Result<(), Failed> {
     approve(project, &id, "bottle")?;
     for service in ["egress", "supervise"] {
         project.compose(&["kill", "--signal", "KILL", service]).expect_ok()?;
-        project.compose(&["up", "--detach", "--wait", service]).expect_ok()?;
+        project.up_again(&[service]).expect_ok()?;
         let passed = curl(project, url).expect_ok()?;
         assert!(passed.contains("200 \n"), "after {service} was killed: {passed}");
     }

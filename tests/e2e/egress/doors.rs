@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 
 use libtest_mimic::Failed;
 
-use super::world::{METADATA, bottle, curl};
+use super::world::{CHECK, METADATA, bottle, curl};
 use crate::world::{Project, eventually, main};
 use crate::{FIRST, Test};
 
@@ -31,9 +31,7 @@ pub(crate) fn knock(
     doors: &[String],
 ) -> Result<BTreeMap<String, bool>, Failed> {
     let doors: Vec<&str> = doors.iter().map(String::as_str).collect();
-    let said = project
-        .compose(&[&["exec", "-T", service, "python3", "-c", KNOCK][..], &doors].concat())
-        .expect_ok()?;
+    let said = project.exec(service, &[], &[&["python3", "-c", KNOCK][..], &doors].concat()).expect_ok()?;
     let line = |line: &str| {
         let (state, door) = line.split_once(' ')?;
         Some((door.to_owned(), state == "open"))
@@ -178,8 +176,7 @@ fn outside() -> Result<(), Failed> {
 
 fn admin() -> Result<(), Failed> {
     let project = bottle()?;
-    let check = ["exec", "-T", "egress", "bottle", "sidecar", "egress", "check", "--admin=127.0.0.1:3129"];
-    project.compose(&check).expect_ok()?;
+    project.exec("egress", &[], &CHECK).expect_ok()?;
     let own = addresses(project, "egress");
     let doors: Vec<String> = own.iter().map(|address| format!("tcp:{address}:3129")).collect();
     let open: Vec<_> = knock(project, "agent", &doors)?.into_iter().filter(|(_, open)| *open).collect();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use libtest_mimic::Failed;
 
-use super::world::{bottle, curl, manifest, refused};
+use super::world::{CHECK, bottle, curl, manifest, refused};
 use crate::Test;
 use crate::world::{Project, eventually};
 
@@ -46,18 +46,7 @@ fn bad() -> Result<(), Failed> {
     let project = bottle()?;
     let path = project.directory.join(".bottle").join(&project.slug).join("egress/policy.yaml");
     let good = std::fs::read_to_string(&path)?;
-    let check = || {
-        project.compose(&[
-            "exec",
-            "-T",
-            "egress",
-            "bottle",
-            "sidecar",
-            "egress",
-            "check",
-            "--admin=127.0.0.1:3129",
-        ])
-    };
+    let check = || project.exec("egress", &[], &CHECK);
     // As an editor would, and as a careless hand: a new file, and one that is written over.
     std::fs::write(&path, good.replacen("routes:", "routs:", 1))?;
     let red = eventually("egress says that its policy is bad", LIVE_WITHIN, || !check().ok);
@@ -84,7 +73,7 @@ fn cut() -> Result<(), Failed> {
                   https://later.example.org/slow >/tmp/cut 2>&1; echo ended >>/tmp/cut";
     project.agent(&format!("rm -f /tmp/cut; ({upload}) >/tmp/upload 2>&1 &")).expect_ok()?;
     eventually("the upload is under way", LIVE_WITHIN, || {
-        project.compose(&["exec", "-T", "agent", "pgrep", "-f", "later.example.org/slow"]).ok
+        project.exec("agent", &[], &["pgrep", "-f", "later.example.org/slow"]).ok
     })?;
     render(project, "")?;
     eventually("the upload is cut", LIVE_WITHIN, || project.agent("grep -q ended /tmp/cut").ok)?;

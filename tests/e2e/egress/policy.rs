@@ -65,16 +65,8 @@ fn no_secret() -> Result<(), Failed> {
             let logs = project.compose(&["logs", service]).text;
             assert!(!logs.contains(secret), "a secret is in the log of {service}");
         }
-        let state = project.compose(&[
-            "exec",
-            "-T",
-            "--user=9443",
-            "egress",
-            "grep",
-            "-rlsF",
-            secret,
-            "/var/lib/bottle",
-        ]);
+        let look = ["grep", "-rlsF", secret, "/var/lib/bottle"];
+        let state = project.exec("egress", &["--user=9443"], &look);
         assert!(!state.ok, "a secret is in {}", state.text);
     }
     Ok(())
@@ -141,7 +133,7 @@ fn redirect() -> Result<(), Failed> {
 fn no_capability() -> Result<(), Failed> {
     let project = bottle()?;
     let look = "for status in /proc/[0-9]*/status; do grep -l '^Name:.*bottle' $status; done | xargs grep -hE '^(Uid|Cap|NoNewPrivs)'";
-    let status = project.compose(&["exec", "-T", "egress", "sh", "-c", look]).expect_ok()?;
+    let status = project.exec("egress", &[], &["sh", "-c", look]).expect_ok()?;
     for line in [
         "Uid:\t9443\t9443\t9443\t9443",
         "CapPrm:\t0000000000000000",
@@ -166,13 +158,13 @@ fn authority() -> Result<(), Failed> {
     let lines: Vec<&str> = said.text.lines().filter(|line| line.starts_with('/')).collect();
     assert!(lines.is_empty(), "{lines:?}");
     let key = "find /var/lib/bottle/egress -type f -perm /077 | grep . && exit 1; grep -rls 'PRIVATE KEY' /var/lib/bottle/egress";
-    let key = project.compose(&["exec", "-T", "--user=9443", "egress", "sh", "-c", key]).expect_ok()?;
+    let key = project.exec("egress", &["--user=9443"], &["sh", "-c", key]).expect_ok()?;
     assert_eq!(key.lines().count(), 1, "{key}");
-    let sum = ["exec", "-T", "--user=9443", "egress", "sha256sum", "/var/lib/bottle/egress/ca.key"];
-    let before = project.compose(&sum).expect_ok()?;
-    project.compose(&["up", "--detach", "--wait", "--force-recreate", "--no-deps", "egress"]).expect_ok()?;
+    let sum = || project.exec("egress", &["--user=9443"], &["sha256sum", "/var/lib/bottle/egress/ca.key"]);
+    let before = sum().expect_ok()?;
+    project.up_again(&["--force-recreate", "--no-deps", "egress"]).expect_ok()?;
     // The certificate is made anew of the same key, so that what trusted the old one trusts this one.
-    assert_eq!(project.compose(&sum).expect_ok()?, before);
+    assert_eq!(sum().expect_ok()?, before);
     curl(project, "https://api.example.org/v1/x").expect_ok()?;
     Ok(())
 }

@@ -22,6 +22,9 @@ static BOTTLE: LazyLock<Result<Project, String>> = LazyLock::new(|| {
 pub(crate) const KEY: &str = "e2e-key-d41d8cd98f00b204";
 pub(crate) const TOKEN: &str = "e2e-token-7215ee9c7d9dc229";
 
+/// Asks egress how it is, in its own container.
+pub(crate) const CHECK: [&str; 5] = ["bottle", "sidecar", "egress", "check", "--admin=127.0.0.1:3129"];
+
 pub(crate) fn bottle() -> Result<&'static Project, Failed> {
     BOTTLE.as_ref().map_err(|error| Failed::from(error.clone()))
 }
