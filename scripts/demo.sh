@@ -71,7 +71,9 @@ token=$(cut -d= -f2 "$demo/.env")
 # The operator's page: on the same port as the last time, if there was one.
 [[ -e $demo/port ]] || {
     port=7333
-    while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+    # What keeps us from connecting is of no interest: nobody listens there.
+    while answer=$( (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>&1); do port=$((port + 1)); done
+    : "$answer"
     echo "$port" >"$demo/port"
 }
 port=$(<"$demo/port")

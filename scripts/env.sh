@@ -16,6 +16,6 @@ unset bottle_bin
 
 # Without buildx the client falls back to the classic builder anyway, but says so at length before each build, and Compose
 # would first look for an engine's BuildKit that nothing can drive. What the person has set themselves stays.
-if [[ -z ${DOCKER_BUILDKIT:-} ]] && ! docker buildx version >/dev/null 2>&1; then # a probe: only its exit status matters
+if [[ -z ${DOCKER_BUILDKIT:-} && $(docker buildx version 2>&1) != *docker/buildx* ]]; then
     export DOCKER_BUILDKIT=0
 fi

@@ -11,6 +11,15 @@ own=(scripts/*.sh .ci/run bench/*.sh)
 shellcheck -x "${own[@]}"
 echo "lint: shellcheck: ${#own[@]} scripts of our own"
 
+# What a program complains about is shown or read, never thrown away. The last pattern is how Rust would do it.
+thrown=$(grep -rnE '>+ ?/dev/null|&>/dev/null|std(out|err)\((std::process::)?Stdio::null' src templates docker scripts .ci |
+    grep -v '^scripts/lint.sh:' || true)
+if [[ -n $thrown ]]; then
+    printf 'lint: error: output is thrown away here:\n%s\n' "$thrown" >&2
+    exit 1
+fi
+echo "lint: no output is thrown away"
+
 out=$(mktemp -d)
 trap 'rm -rf -- "$out"' EXIT
 rendered=0

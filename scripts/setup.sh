@@ -91,7 +91,7 @@ quietly() {
     return "$rc"
 }
 
-have() { type -P "$1" >/dev/null; }
+have() { [[ -n $(type -P "$1") ]]; }
 
 # at_least WANTED FOUND
 at_least() { printf '%s\n%s\n' "$1" "$2" | sort --check=quiet --version-sort; }
