@@ -127,7 +127,7 @@ egress_policy() {
         "$EG_ORIGIN"
     printf 'deny:\n- { source: "bottle.yaml:40", host: "*.evil.example" }\n- { source: "bottle.yaml:41", host: localhost, paths: ["/bench/secret/**"] }\n'
     printf 'extra_hosts: { localhost: 127.0.0.1 }\nextra_ca: ["%s/ca.pem"]\n' "$EG"
-    printf 'credentials:\n  api: { source: "bottle.yaml:50", secret: !env BENCH_SECRET, inject: !header x-api-key }\n'
+    printf 'credentials:\n  api: { source: "bottle.yaml:50", secret: !env BENCH_SECRET, inject: !header x-api-key }\n...\n'
 }
 
 # egress_command WAY PORT: the command of a way, in EG_COMMAND. What it needs on disk is made.

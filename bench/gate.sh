@@ -102,6 +102,7 @@ repositories:
       allow: [create, fast-forward]
     protect: [bottle.yaml]
     max_pack_bytes: 1073741824
+...
 POLICY
     env -i PATH="$WORK/bin:$PATH" BOTTLE_GATE_ETC="$GATE/etc" BOTTLE_GATE_STATE="$GATE/state" BOTTLE_GATE_RUN="$GATE/run" \
         sh "$GATE/etc/entrypoint.sh" --listen=127.0.0.1:0 </dev/null >"$GATE/ready" 2>"$GATE/log" &

@@ -56,7 +56,7 @@ peak_memory() {
 }
 
 bench_render() {
-    local count round base=1 note='' directory=$WORK/render compose
+    local count round part base=1 note='' directory=$WORK/render compose
     local -a fresh again
     local first unchanged
     say "render"
@@ -68,6 +68,14 @@ bench_render() {
     alternate "$(runs 10)" 100 true=/bin/true version="$BOTTLE --version" validate="$BOTTLE validate" render="$BOTTLE render"
     result "\`bottle render\` / \`/bin/true\`" "$(ratio "${MEDIAN[render]}" "${MEDIAN[true]}")" 2.0 \
         "$(milliseconds "${MEDIAN[render]}"), $(milliseconds "${MEDIAN[true]}"); \`--version\` $(milliseconds "${MEDIAN[version]}"), \`validate\` $(milliseconds "${MEDIAN[validate]}")"
+    sed 's/^agents:/    # Another text with the same meaning.\nagents:/' bottle.yaml >other.yaml
+    alternate "$(runs 10)" 100 true=/bin/true explain="$BOTTLE explain push app refs/heads/agent/x --create" \
+        diff="$BOTTLE diff bottle.yaml other.yaml" graph="$BOTTLE graph --format svg"
+    for part in explain diff graph; do
+        result "\`bottle $part\` over \`/bin/true\`, in ms" \
+            "$(awk -v a="${MEDIAN[$part]}" -v b="${MEDIAN[true]}" 'BEGIN { printf "%.2f", (a - b) * 1000 }')" 5 \
+            "$(milliseconds "${MEDIAN[$part]}"), $(milliseconds "${MEDIAN[true]}")"
+    done
     result "\`bottle render\`, peak memory in MiB" "$(peak_memory)" 8 ""
     if compose=$(docker compose version --short 2>&1); then
         alternate "$(runs 5)" 10 render="$BOTTLE render" compose="docker compose config"

@@ -2,7 +2,7 @@
 # Compares bottle with other programs on this machine, side by side in one run, and prints a table of
 # ratios against the goals (docs/benchmarks.md). A missed goal is told and is no failure.
 #
-# usage: bench/run.sh [render|gate|egress]...   (default: all)
+# usage: bench/run.sh [render|gate|egress|supervise]...   (default: all)
 #
 # BOTTLE_BENCH_RUNS scales every number of repetitions (default 100, in percent).
 # BOTTLE_BENCH_BINARY measures this program instead of building one.
@@ -82,13 +82,15 @@ build() {
 . bench/gate.sh
 # shellcheck source=bench/egress.sh
 . bench/egress.sh
+# shellcheck source=bench/supervise.sh
+. bench/supervise.sh
 
 main() {
     local parts=("$@") part
-    ((${#parts[@]})) || parts=(render gate egress)
+    ((${#parts[@]})) || parts=(render gate egress supervise)
     for part in "${parts[@]}"; do
-        [[ $part == render || $part == gate || $part == egress ]] ||
-            fail "no such part: \`$part\`; there are render, gate and egress"
+        [[ $part == render || $part == gate || $part == egress || $part == supervise ]] ||
+            fail "no such part: \`$part\`; there are render, gate, egress and supervise"
     done
     for part in hyperfine python3 git; do
         type -P "$part" >/dev/null || fail "\`$part\` is missing: run scripts/setup.sh all bench"
@@ -99,10 +101,12 @@ main() {
         printf '\n| what | ratio | goal at most | | median times |\n| --- | --- | --- | --- | --- |\n'
         cat -- "$RESULTS"
     fi
-    [[ ! -s $WORK/egress.md ]] || cat -- "$WORK/egress.md"
+    for part in egress supervise; do
+        [[ ! -s $WORK/$part.md ]] || { printf '\n' && cat -- "$WORK/$part.md"; }
+    done
     printf '\n'
     machine
-    if cat -- "$RESULTS" "$WORK/egress.md" 2>/dev/null | grep -q 'missed'; then
+    if cat -- "$RESULTS" "$WORK/egress.md" "$WORK/supervise.md" 2>/dev/null | grep -q 'missed'; then
         printf '\nNot every goal was met; docs/benchmarks.md says where the time goes.\n'
     fi
 }
