@@ -144,6 +144,15 @@ pub fn open_for_others(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether anything is at a path, a symbolic link itself included.
+pub fn is_there(path: &Path) -> Result<bool, Error> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => wrap("look at", path, Err(error)),
+    }
+}
+
 /// Looks at what a path names, following symbolic links.
 pub fn metadata(path: &Path) -> Result<std::fs::Metadata, Error> {
     wrap("look at", path, std::fs::metadata(path))
@@ -200,6 +209,17 @@ pub fn walk(path: &Path) -> Result<Vec<PathBuf>, Error> {
         }
     }
     Ok(files)
+}
+
+/// Makes a file where nothing is, and has it on the disk. Of several who do so at a time one succeeds; for the others it
+/// is an error of the kind [`io::ErrorKind::AlreadyExists`].
+pub fn create_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let write = || -> io::Result<()> {
+        let mut file = File::options().write(true).create_new(true).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    wrap("write", path, write()).and_then(|()| path.parent().map_or(Ok(()), sync_directory))
 }
 
 /// Writes a file beside its place and renames it there, so that a crash leaves the old file or the new one, never half

@@ -5,11 +5,14 @@
 //! error type: [`manifest`] loads, [`plan`] resolves, [`render`] makes the bundle and writes it. The sidecars read
 //! what was rendered for them (the types in [`policy`]) and never the manifest.
 
+pub mod analysis;
 pub mod cli;
+mod doctor;
 mod engine;
 pub mod fs;
 pub mod manifest;
 pub mod plan;
 pub mod policy;
+mod process;
 pub mod render;
 pub mod sidecar;

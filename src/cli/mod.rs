@@ -1,12 +1,22 @@
 //! The command line: one file a subcommand, each with its arguments and its `run`.
 
 mod audit;
+mod cleanup;
+mod completions;
+mod diff;
+mod doctor;
+mod explain;
+mod graph;
+mod man;
 mod render;
 mod requests;
+mod running;
 mod schema;
 mod sidecar;
 mod source;
+mod top;
 mod validate;
+mod version;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -20,12 +30,16 @@ use crate::manifest::diagnostic::Diagnostics;
 pub const EXIT_OK: u8 = 0;
 /// The user's input is wrong, a check found drift, or a command failed.
 pub const EXIT_FAILURE: u8 = 1;
+/// The answer is no: `bottle explain` was asked about something that is refused.
+pub const EXIT_REFUSED: u8 = 1;
+/// `bottle diff --exit-code` has found that something widens.
+pub const EXIT_WIDENS: u8 = 1;
 /// The command line is wrong.
 pub const EXIT_USAGE: u8 = 2;
 
 /// Put a coding agent in a bottle
 #[derive(Debug, Parser)]
-#[command(name = "bottle", version, max_term_width = 100)]
+#[command(name = "bottle", version, long_version = version::long(), max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -34,10 +48,18 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Audit(audit::Args),
+    Cleanup(cleanup::Args),
+    Completions(completions::Args),
+    Diff(diff::Args),
+    Doctor(doctor::Args),
+    Explain(explain::Args),
+    Graph(graph::Args),
+    Man(man::Args),
     Render(render::Args),
     Requests(requests::Args),
     Schema(schema::Args),
     Sidecar(sidecar::Args),
+    Top(top::Args),
     Validate(validate::Args),
 }
 
@@ -47,16 +69,30 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout, mistakes to stderr; a closed pipe is no failure.
-            drop(error.print());
-            return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { EXIT_OK });
+            // As plain text: another package in the build may have asked clap for colours.
+            let text = error.render().to_string();
+            if error.use_stderr() {
+                drop(std::io::stderr().write_all(text.as_bytes()));
+                return ExitCode::from(EXIT_USAGE);
+            }
+            drop(std::io::stdout().write_all(text.as_bytes()));
+            return ExitCode::from(EXIT_OK);
         }
     };
     let result = match cli.command {
         Command::Audit(args) => audit::run(args),
+        Command::Cleanup(args) => cleanup::run(args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Diff(args) => diff::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Explain(args) => explain::run(args),
+        Command::Graph(args) => graph::run(args),
+        Command::Man(args) => man::run(&args),
         Command::Render(args) => render::run(args),
         Command::Requests(args) => requests::run(args),
         Command::Schema(schema::Args) => schema::run(),
         Command::Sidecar(args) => sidecar::run(args),
+        Command::Top(args) => top::run(args),
         Command::Validate(args) => validate::run(args),
     };
     match result {

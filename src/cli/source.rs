@@ -1,13 +1,13 @@
 //! Where the manifest comes from: the options that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use crate::manifest::{Input, Loaded, Options, Trust, load};
+use crate::manifest::{Input, Loaded, Options, Trust, discover, load};
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Source {
     /// Read the manifest from FILE, or from standard input for `-` [default: bottle.yaml here or in a directory above]
     #[arg(short, long, value_name = "FILE", env = "BOTTLE_FILE")]
@@ -29,13 +29,32 @@ enum TrustArg {
 impl Source {
     /// Loads the manifest that the options name.
     pub(super) fn load(self, working_directory: PathBuf) -> Result<Loaded> {
-        let Self { file, trust } = self;
+        let input = match self.file.clone() {
+            None => Input::Discover,
+            Some(path) if path.as_os_str() == "-" => Input::Stdin,
+            Some(path) => Input::File(path),
+        };
+        self.load_from(working_directory, input)
+    }
+
+    /// The same options with another file.
+    pub(super) fn with_file(self, file: &str) -> Self {
+        Self { file: Some(file.into()), ..self }
+    }
+
+    /// The path at which the manifest is a file.
+    pub(super) fn path(&self, working_directory: &Path) -> Option<PathBuf> {
+        match &self.file {
+            Some(path) if path.as_os_str() != "-" => Some(working_directory.join(path)),
+            _ => discover(working_directory),
+        }
+    }
+
+    /// Loads a manifest from elsewhere under the same options.
+    pub(super) fn load_from(self, working_directory: PathBuf, input: Input) -> Result<Loaded> {
+        let Self { file: _, trust } = self;
         let options = Options {
-            input: match file {
-                None => Input::Discover,
-                Some(path) if path.as_os_str() == "-" => Input::Stdin,
-                Some(path) => Input::File(path),
-            },
+            input,
             trust: match trust {
                 TrustArg::Manifest => Trust::Manifest,
                 TrustArg::Home => Trust::Home,
@@ -60,6 +79,6 @@ fn home_bottles() -> Option<PathBuf> {
 }
 
 /// The absolute path in an environment variable.
-fn absolute(name: &str) -> Option<PathBuf> {
+pub(super) fn absolute(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }

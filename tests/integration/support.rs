@@ -52,6 +52,15 @@ impl Place {
         write(&self.root().join(path), text.as_ref());
     }
 
+    /// Puts a shell script in the place of a program, and gives the search path on which it is found first.
+    pub(crate) fn program(&self, name: &str, script: &str) -> String {
+        let path = format!("bin/{name}");
+        self.put(&path, format!("#!/bin/sh\n{script}\n"));
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(self.root().join(path), mode).expect("the script is ours");
+        format!("{}:/usr/bin:/bin", self.root().join("bin").display())
+    }
+
     /// A file below the working directory as text.
     pub(crate) fn read(&self, path: &str) -> String {
         bottle::fs::read_to_string(&self.work().join(path)).expect("the file is there")
@@ -157,6 +166,13 @@ impl Output {
     pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, 0, "{self}");
         self.stdout
+    }
+
+    /// The standard error of a run that must have failed with this code.
+    #[track_caller]
+    pub(crate) fn fails(self, code: i32) -> String {
+        assert_eq!(self.code, code, "{self}");
+        self.stderr
     }
 }
 

@@ -111,6 +111,7 @@ impl Entry {
             ("rule ", if self.from == Some(From::Desk) { "" } else { self.get("rule") }),
             ("request ", self.request.as_deref().unwrap_or_default()),
             ("credential ", self.get("credential")),
+            ("", self.get("done")),
             ("", self.get("detail")),
             ("", self.get("problem")),
             ("words: ", self.get("words")),

@@ -1,18 +1,28 @@
 //! Help and mistakes of usage.
 
+use std::process::Command;
+
 use insta::assert_snapshot;
 
-use crate::support::{Bottle, Place, each, snapshots};
+use crate::support::{Bottle, Place, each, project, snapshots};
 
 #[test]
 fn every_command_explains_itself() {
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 18] = [
         &["--help"],
         &["-h"],
+        &["diff", "--help"],
+        &["explain", "--help"],
+        &["explain", "egress", "--help"],
+        &["explain", "push", "--help"],
+        &["explain", "credential", "--help"],
+        &["graph", "--help"],
         &["render", "--help"],
         &["requests", "--help"],
         &["requests", "approve", "--help"],
+        &["requests", "credential", "--help"],
         &["schema", "--help"],
+        &["top", "--help"],
         &["validate", "--help"],
         &["sidecar", "--help"],
         &["render", "-h"],
@@ -31,8 +41,29 @@ fn every_command_explains_itself() {
 
 #[test]
 fn the_version_is_that_of_the_package() {
-    let output = Place::new().bottle(["--version"]).run();
+    let output = Place::new().bottle(["-V"]).run();
     assert_eq!(output.ok(), format!("bottle {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_long_version_names_the_commit_of_the_work_tree_and_what_it_was_tested_with() {
+    // In an archive there is no commit, whatever repository the archive was unpacked in.
+    let commit = if project(".git").exists() {
+        let output = Command::new("git")
+            .args(["rev-parse", "HEAD"])
+            .current_dir(project(""))
+            .output()
+            .expect("git runs");
+        String::from_utf8(output.stdout).expect("an id is text").trim().to_owned()
+    } else {
+        "unknown".to_owned()
+    };
+    let text = Place::new().bottle(["--version"]).run().ok();
+    let lines: Vec<&str> = text.lines().collect();
+    let [version, named, tested] = lines.as_slice() else { unreachable!("{text}") };
+    assert_eq!(*version, format!("bottle {}", env!("CARGO_PKG_VERSION")));
+    assert_eq!(*named, format!("commit {commit}"));
+    assert!(tested.starts_with("tested with Docker Engine "), "{text}");
 }
 
 #[test]

@@ -1,4 +1,10 @@
 //! The command line: what it offers, what it says, and what it starts.
 
+mod diff;
+mod doctor;
+mod explain;
+mod graph;
 mod help;
+mod manners;
 mod processes;
+mod reasons;

@@ -7,7 +7,18 @@ use crate::support::{Bottle, PROGRAM, Place};
 
 #[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
-    for args in [&["schema"][..], &["--help"], &["render", "--help"]] {
+    let manifest = crate::support::project("examples/egress/bottle.yaml");
+    let manifest = manifest.to_str().expect("the path is text");
+    let url = "https://api.example.org/v1/messages";
+    for args in [
+        &["schema"][..],
+        &["--help"],
+        &["render", "--help"],
+        &["completions", "bash"],
+        &["graph", "-f", manifest],
+        &["diff", manifest, manifest],
+        &["explain", "egress", "GET", url, "-f", manifest],
+    ] {
         let mut child = Command::new(PROGRAM)
             .args(args)
             .stdout(Stdio::piped())
@@ -52,7 +63,15 @@ fn commands_that_need_no_engine_start_no_program_at_all() {
     run(&["render"]);
     run(&["render", "-o", "."]);
     run(&["render", "--check"]);
+    run(&["diff", "bottle.yaml", "bottle.yaml"]);
+    run(&["graph"]);
     run(&["--help"]);
+    // The answer is no.
+    for args in [["egress", "GET", "https://a.example.org/"], ["push", "r", "x"]] {
+        let run = place.bottle(["explain"]).env("PATH", &bin);
+        let output = args.iter().fold(run, |run, arg| run.arg(*arg)).run();
+        assert!(output.code == 1 && output.stdout.starts_with("refused: "), "{output}");
+    }
     assert!(
         !place.root().join("calls").exists(),
         "{}",

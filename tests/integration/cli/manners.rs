@@ -1,0 +1,164 @@
+//! Completions and manual pages know every command; exit codes are documented; nothing is coloured; a manifest may come from
+//! standard input.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::support::{Bottle, PROGRAM, Place, project};
+
+const COMMANDS: [&str; 10] =
+    ["audit", "completions", "diff", "explain", "graph", "man", "render", "requests", "schema", "validate"];
+
+#[test]
+fn the_completions_of_each_shell_know_every_command() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = place.bottle(["completions", shell]).run().ok();
+        for word in COMMANDS.into_iter().chain(["exit-code", "default-branch"]) {
+            assert!(script.contains(word), "{word} of {shell}");
+        }
+    }
+    assert_eq!(place.bottle(["completions", "csh"]).run().code, 2);
+}
+
+#[test]
+fn bash_completes_a_command() {
+    let place = Place::new();
+    place.put("completions", place.bottle(["completions", "bash"]).run().ok());
+    let ask = "source completions; COMP_WORDS=(bottle expl); COMP_CWORD=1; _bottle bottle expl bottle; echo ${COMPREPLY[*]}";
+    let output = Command::new("bash").args(["-c", ask]).current_dir(place.root()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(said.trim(), "explain", "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn there_is_a_manual_page_for_every_command() {
+    let place = Place::new();
+    place.bottle(["man", "pages"]).run().ok();
+    let pages = place.tree();
+    for command in COMMANDS {
+        assert!(pages.contains(&format!("pages/bottle-{command}.1")), "{pages:?}");
+    }
+    let page = place.read("pages/bottle-explain-egress.1");
+    assert!(page.contains(".TH") && page.contains("websocket"), "{page}");
+    assert!(place.read("pages/bottle.1").contains("explain"));
+}
+
+/// The constants as the source has them, so that one that is new is not forgotten.
+#[test]
+fn every_exit_code_is_in_the_documentation() {
+    let text = |path: &str| bottle::fs::read_to_string(&project(path)).expect("it is there");
+    let source = text("src/cli/mod.rs");
+    let constants: Vec<_> = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub const EXIT_")?.strip_suffix(';')?.split_once(": u8 = "))
+        .map(|(name, code)| format!("| {code} | `EXIT_{name}` | "))
+        .collect();
+    assert!(constants.len() >= 5, "{constants:?}");
+    let rows: Vec<_> = text("docs/src/exit-codes.md").lines().map(str::to_owned).collect();
+    for wanted in &constants {
+        assert!(rows.iter().any(|row| row.starts_with(wanted)), "no row `{wanted}`");
+    }
+    let documented = rows.iter().filter(|row| row.contains("`EXIT_"));
+    assert_eq!(documented.count(), constants.len(), "a row has no constant");
+}
+
+const MANIFEST: &str = "bottles:\n  b:\n    egress:\n      routes: [{ host: a.example.org }]\n    credentials: { c: { source: { env: C }, inject: { bearer: true } } }\nagents: { a: { bottle: b, preset: shell } }\n";
+
+/// Everything that a terminal would show of these, the answer of an engine that is not there too.
+#[test]
+fn no_command_writes_an_escape_sequence_to_a_terminal() {
+    let place = Place::with(MANIFEST)
+        .file("other.yaml", MANIFEST.replace("a.example", "b.example"))
+        .file("bad.yaml", "bottles: 1\n");
+    for words in [
+        &["--help"][..],
+        &["--version"],
+        &["rendr"],
+        &["render"],
+        &["render", "--chekc"],
+        &["validate"],
+        &["validate", "-f", "bad.yaml"],
+        &["explain", "egress", "GET", "https://x.example.org/"],
+        &["diff", "bottle.yaml", "other.yaml"],
+        &["graph"],
+        &["schema"],
+        &["doctor", "-f", "bad.yaml"],
+        &["audit", "--help"],
+        &["requests", "list"],
+    ] {
+        let shown = on_a_terminal(&place, words);
+        assert!(
+            !shown.is_empty() && !shown.contains(&0x1b),
+            "{words:?}: {}",
+            String::from_utf8_lossy(&shown)
+        );
+    }
+}
+
+fn on_a_terminal(place: &Place, words: &[&str]) -> Vec<u8> {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&master).expect("it is ours");
+    unlockpt(&master).expect("it is ours");
+    let name = ptsname(&master, Vec::new()).expect("a name").into_string().expect("a path");
+    let terminal = File::options().read(true).write(true).open(name).expect("it opens");
+    // The command is dropped at once: it holds the terminal open, and what is read ends when nobody does.
+    let mut child = {
+        let descriptor = || Stdio::from(terminal.try_clone().expect("a descriptor"));
+        Command::new(PROGRAM)
+            .args(words)
+            .current_dir(place.work())
+            .env("TERM", "xterm-256color")
+            .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+            .env_remove("NO_COLOR")
+            .stdin(Stdio::null())
+            .stdout(descriptor())
+            .stderr(descriptor())
+            .spawn()
+            .expect("the program starts")
+    };
+    drop(terminal);
+    let mut shown = Vec::new();
+    // Linux ends it with an error where nobody holds the other side any more.
+    drop(File::from(master).read_to_end(&mut shown));
+    child.wait().expect("it ends");
+    shown
+}
+
+#[test]
+fn every_command_that_reads_a_manifest_reads_it_from_standard_input_too() {
+    let place = Place::new();
+    place.put("elsewhere/bottle.yaml", MANIFEST);
+    // An engine on which nothing is, so that what needs one comes past the manifest.
+    let path = place.program("docker", "exit 0");
+    for words in [
+        &["cleanup", "--dry-run"][..],
+        &["diff", "../elsewhere/bottle.yaml"],
+        &["doctor", "a"],
+        &["explain", "egress", "GET", "https://a.example.org/"],
+        &["explain", "credential", "c"],
+        &["graph"],
+        &["render"],
+        &["validate"],
+    ] {
+        let run = |text: &str| {
+            let run = words.iter().fold(place.bottle([]), Bottle::arg);
+            run.env("PATH", path.as_str()).env("BOTTLE_FILE", "-").stdin(text).run()
+        };
+        let missing = run("bottles: { b: 1 }\n");
+        assert!(missing.code == 1 && missing.stderr.contains("b: 1"), "{words:?}: {missing}");
+        let output = run(MANIFEST);
+        assert!(
+            !output.stderr.contains("manifest") && !output.stderr.contains("bottle.yaml"),
+            "{words:?}: {output}"
+        );
+        // Doctor misses a bundle and an engine, and a credential that nothing uses travels nowhere: that was read.
+        let read = output.code == 0
+            || output.stdout.contains("bundle-missing")
+            || output.stdout.contains("credential");
+        assert!(read, "{words:?}: {output}");
+    }
+}
