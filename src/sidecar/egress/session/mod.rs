@@ -61,6 +61,12 @@ pub(crate) async fn serve(listener: TcpListener, egress: Arc<Egress>, mut draini
                     busy.refuse(stream, &egress);
                 }
                 Ok((stream, _)) => {
+                    // Whoever asks for the policy may see a new one a moment before this loop is woken for it. A
+                    // connection that came after that change must not be told of it later, and be closed for it.
+                    if policy.has_changed().unwrap_or(false) {
+                        policy.mark_unchanged();
+                        changes.policy();
+                    }
                     let signal = Signal::new(&changes);
                     spawn(Open::new(&egress, &closed), |open| connection(open, stream, signal));
                 }
