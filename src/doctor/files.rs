@@ -19,19 +19,38 @@ fn secrets<'a>(subject: &Subject<'a>) -> impl Iterator<Item = &'a Secret> {
 }
 
 pub(super) fn variables(subject: &Subject<'_>) -> Outcome {
+    // Compose reads the file beside compose.yaml where its own environment has nothing.
+    let beside = fs::read_if_exists(&subject.place.directory.join(".env")).ok().flatten().unwrap_or_default();
+    let beside = String::from_utf8_lossy(&beside);
     let mut unset: Vec<&str> = secrets(subject)
         .filter_map(|secret| match secret {
             Secret::Env { source, .. } => Some(source.as_str()),
             Secret::File { .. } | Secret::AgentSocket { .. } => None,
         })
-        .filter(|name| std::env::var_os(name).is_none_or(|value| value.is_empty()))
+        .filter(|name| match std::env::var_os(name) {
+            Some(value) => value.is_empty(),
+            None => !is_set(&beside, name),
+        })
         .collect();
     unset.dedup();
     let found = unset.into_iter().map(|name| {
         Finding::problem(Reason::CredentialUnset, format!("`{name}` is not set"))
-            .mend(format!("`export {name}=...` where `docker compose up` is run"))
+            .mend(format!("`export {name}=...` where `docker compose up` is run, or a line in `.env` there"))
     });
     Ok(found.collect())
+}
+
+/// Whether an environment file gives a variable a value (Compose, "Syntax for environment files").
+fn is_set(file: &str, name: &str) -> bool {
+    file.lines().any(|line| {
+        let line = line.trim();
+        let line = line.strip_prefix("export ").map_or(line, str::trim_start);
+        let value = line
+            .split_once(['=', ':'])
+            .filter(|(key, _)| key.trim_end() == name)
+            .map(|(_, value)| value.trim());
+        value.is_some_and(|value| !value.trim_matches(['"', '\'']).is_empty() && !value.starts_with('#'))
+    })
 }
 
 pub(super) fn files(subject: &Subject<'_>) -> Outcome {
@@ -125,7 +144,7 @@ mod tests {
     use std::path::Path;
     use std::process::Command;
 
-    use super::file;
+    use super::{file, is_set};
     use crate::policy::reason::Reason;
 
     fn reason(path: &Path, key: bool) -> Option<Reason> {
@@ -153,6 +172,21 @@ mod tests {
         assert_eq!(reason(&path.join("below"), false), Some(Reason::FileUnreadable));
         // A certificate is for everybody.
         assert_eq!(file(&path, false, false), None);
+    }
+
+    #[test]
+    fn a_variable_may_stand_in_the_file_beside_the_compose_file() {
+        let file = "# TOKEN=commented\nOTHER=1\nexport KEY='secret'\nEMPTY=\nQUOTED=\"\"\n TOKENS = x\n";
+        for (name, set) in [
+            ("OTHER", true),
+            ("KEY", true),
+            ("TOKENS", true),
+            ("TOKEN", false),
+            ("EMPTY", false),
+            ("QUOTED", false),
+        ] {
+            assert_eq!(is_set(file, name), set, "{name}");
+        }
     }
 
     #[test]

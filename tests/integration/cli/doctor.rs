@@ -76,6 +76,11 @@ fn secrets_that_are_missing_open_or_unusable_are_told_and_never_shown() {
     place.put("work/token", "correct-horse-battery");
     let open = std::fs::Permissions::from_mode(0o644);
     std::fs::set_permissions(place.work().join("token"), open).expect("it is ours");
+    let beside = Place::with(SECRETS)
+        .file(".env", "BOTTLE_TEST_TOKEN=staple-battery-horse\n")
+        .bottle(["doctor"])
+        .run();
+    assert!(!beside.stdout.contains("credential-unset") && !beside.stdout.contains("battery"), "{beside}");
     let run = |json: &[&str]| {
         let start = place
             .bottle(["doctor"])
