@@ -58,7 +58,8 @@ impl Session {
             while signal.poll_changed(context).is_ready() {
                 let refused = matches!(&*scope, Scope::Inside(target)
                     if egress.live.now().rules.judge_target(&target.as_rules()).is_err());
-                if first.is_none() && (refused || signal.draining()) {
+                // Whoever has just connected gets the refusal as the answer to what he asks.
+                if first.is_none() && ((refused && !opening) || signal.draining()) {
                     return Poll::Ready(Next::Closed);
                 }
             }

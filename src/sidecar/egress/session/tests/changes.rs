@@ -64,8 +64,20 @@ async fn an_idle_session_with_a_host_that_is_no_longer_allowed_is_closed() {
     let route = "{ source: \"bottle.yaml:1\", host: example.org, scheme: https, ports: [443], methods: [GET], paths: [/ok] }";
     let bottle = Bottle::start(route).await;
     let mut client = bottle.inside("example.org:443").await;
+    let ask = "GET /no HTTP/1.1\r\nHost: example.org\r\n\r\n";
+    assert_eq!(client.ask(ask).await.refusal(), (403, "path-denied"));
     bottle.change("").await;
     assert_eq!(client.rest().await, (String::new(), true));
+}
+
+#[tokio::test]
+async fn a_session_that_has_just_begun_hears_why_it_is_refused() {
+    let route = "{ source: \"bottle.yaml:1\", host: example.org, scheme: https, ports: [443], methods: [GET], paths: [/ok] }";
+    let bottle = Bottle::start(route).await;
+    let mut client = bottle.inside("example.org:443").await;
+    bottle.change("").await;
+    let ask = "GET /ok HTTP/1.1\r\nHost: example.org\r\n\r\n";
+    assert_eq!(client.ask(ask).await.refusal(), (403, "route-missing"));
 }
 
 #[tokio::test]
