@@ -11,6 +11,7 @@ use super::{EXIT_FAILURE, EXIT_OK};
 use crate::engine::docker::{self, Resource};
 use crate::engine::left_over::{self, Scope, Why};
 use crate::manifest::Map;
+use crate::manifest::source::shown;
 use crate::plan;
 
 /// Remove what bottles have left in the engine
@@ -154,7 +155,7 @@ fn projects(source: Source, output: Option<PathBuf>) -> Result<Vec<(String, Path
 fn list(found: &[(Resource, Why)]) -> String {
     let lines = found.iter().map(|(resource, why)| {
         let (word, project) = (resource.kind.word(), resource.project().unwrap_or("no project"));
-        format!("{word:9} {} ({project}): {}\n", resource.name, why.text())
+        format!("{word:9} {} ({}): {}\n", shown(&resource.name), shown(project), why.text())
     });
     lines.collect()
 }

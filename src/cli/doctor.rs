@@ -11,6 +11,7 @@ use super::source::{Source, absolute, working_directory};
 use super::{EXIT_FAILURE, EXIT_OK};
 use crate::doctor::{self, Finding, Level, Place, Report, Subject};
 use crate::manifest::lexically_normal;
+use crate::manifest::source::shown;
 use crate::plan;
 use crate::render::Renderer;
 
@@ -75,6 +76,8 @@ fn findings(report: &Report) -> String {
         };
         let why = reason.sentence();
         // Writing to a string can't fail.
+        // Names and paths are somebody else's at times: they don't get to steer the terminal.
+        let (what, mend) = (shown(what), shown(mend));
         let _ = writeln!(text, "{level}: {reason}: {what}\n  why:  {why}\n  mend: {mend}");
     }
     text
@@ -83,7 +86,7 @@ fn findings(report: &Report) -> String {
 fn as_text(report: &Report) -> String {
     let mut text = findings(report);
     for (check, why) in &report.skipped {
-        let _ = writeln!(text, "not checked: {check}: {why}");
+        let _ = writeln!(text, "not checked: {check}: {}", shown(why));
     }
     let count = |level| report.findings.iter().filter(|finding| finding.level == level).count();
     let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
@@ -102,6 +105,7 @@ fn as_json(report: &Report) -> Result<String> {
         json!({
             "level": finding.level,
             "code": finding.reason.code(),
+            "title": finding.reason.title(),
             "what": finding.what,
             "why": finding.reason.sentence(),
             "mend": finding.mend,
@@ -156,6 +160,14 @@ mod tests {
         assert!(!quiet.contains("not checked") && !quiet.contains("found nothing"), "{quiet}");
         report.findings.clear();
         assert_eq!(findings(&report), "");
+    }
+
+    #[test]
+    fn a_name_of_somebody_elses_does_not_steer_the_terminal() {
+        let hostile = "/x\u{1b}[2J\u{202e}\nproblem: engine-down: no";
+        let finding = Finding::problem(Reason::ProjectElsewhere, hostile).mend(hostile);
+        let text = as_text(&Report { findings: vec![finding], ..Report::default() });
+        assert!(!text.contains(['\u{1b}', '\u{202e}']) && text.lines().count() == 4, "{text}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Names that somebody else has, and what older bundles and broken starts have left behind.
 
 use super::{Finding, Outcome, Subject};
+use crate::engine::command::Command;
 use crate::engine::docker::Resource;
 use crate::policy::reason::Reason;
 
@@ -37,7 +38,8 @@ fn elsewhere<'a>(subject: &Subject<'_>, own: impl Iterator<Item = &'a Resource>)
     let other =
         own.filter_map(Resource::directory).find(|other| canonical(other.as_ref()) != canonical(here))?;
     let what = format!("`{}` was started from `{other}`", subject.names.project);
-    let mend = format!("`docker compose --project-directory {other} down`, or give one agent another name");
+    let down = Command::new("docker").args(["compose", "--project-directory", other, "down"]);
+    let mend = format!("`{down}`, or give one agent another name");
     Some(Finding::problem(Reason::ProjectElsewhere, what).mend(mend))
 }
 

@@ -11,6 +11,7 @@ use crate::engine::command::Command;
 use crate::fs;
 use crate::plan::Secret;
 use crate::policy::reason::Reason;
+use crate::render::escape::shell;
 
 /// What the sidecars of the bundle take.
 fn secrets<'a>(subject: &Subject<'a>) -> impl Iterator<Item = &'a Secret> {
@@ -78,7 +79,7 @@ pub(super) fn files(subject: &Subject<'_>) -> Outcome {
 }
 
 fn file(path: &Path, key: bool, secret: bool) -> Option<Finding> {
-    let shown = path.display();
+    let (shown, quoted) = (path.display(), shell(&path.display().to_string()));
     let metadata = match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => metadata,
         Ok(_) => {
@@ -86,7 +87,7 @@ fn file(path: &Path, key: bool, secret: bool) -> Option<Finding> {
                 format!("`{shown}` is no regular file; Compose makes a directory of a file that is missing");
             return Some(
                 Finding::problem(Reason::FileMissing, what)
-                    .mend(format!("`rmdir {shown}`, and put the file there")),
+                    .mend(format!("`rmdir {quoted}`, and put the file there")),
             );
         }
         Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {
@@ -95,13 +96,13 @@ fn file(path: &Path, key: bool, secret: bool) -> Option<Finding> {
         Err(error) => return Some(Finding::problem(Reason::FileUnreadable, error.to_string())),
     };
     if let Err(error) = fs::open(path) {
-        let mend = format!("`chmod u+r {shown}`, or run this as its owner");
+        let mend = format!("`chmod u+r {quoted}`, or run this as its owner");
         return Some(Finding::problem(Reason::FileUnreadable, error.to_string()).mend(mend));
     }
     let mode = metadata.permissions().mode() & 0o7777;
     if secret && mode & 0o077 != 0 {
         let what = format!("others can use `{shown}`: its mode is {mode:04o}");
-        return Some(Finding::warning(Reason::FileOpen, what).mend(format!("`chmod 600 {shown}`")));
+        return Some(Finding::warning(Reason::FileOpen, what).mend(format!("`chmod 600 {quoted}`")));
     }
     if metadata.len() == 0 {
         return Some(Finding::problem(Reason::FileMissing, format!("`{shown}` is empty")));

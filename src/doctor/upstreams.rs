@@ -13,6 +13,7 @@ use crate::fs;
 use crate::plan::{Gate, Secret};
 use crate::policy::gate::{HttpsUpstream, SecretSource, SshKey, SshUpstream, Upstream};
 use crate::policy::reason::Reason;
+use crate::render::escape::shell;
 use crate::sidecar::git_gate::message::Failure;
 
 /// How long one upstream may take.
@@ -87,7 +88,7 @@ fn ssh(
     known_hosts: &Path,
 ) -> Outcome {
     let SshUpstream { user, host, port, path, known_hosts: _, key } = upstream;
-    let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', "'\\''"));
+    let quoted = |path: &Path| shell(&path.display().to_string());
     let mut options = vec![
         "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o GlobalKnownHostsFile=/dev/null"
             .to_owned(),
@@ -105,7 +106,7 @@ fn ssh(
     let address = gate.extra_hosts.get(host);
     if let Some(address) = address {
         let alias = if *port == 22 { host.clone() } else { format!("[{host}]:{port}") };
-        options.push(format!("-o HostName={address} -o HostKeyAlias={alias}"));
+        options.push(format!("-o HostName={} -o HostKeyAlias={}", shell(address), shell(&alias)));
     }
     let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     let url = format!("{user}@{bracketed}:{path}");

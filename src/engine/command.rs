@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::process::{self, Group, Limits, Output, RunError};
+use crate::render::escape::shell;
 use crate::sidecar::git_gate::message::essence;
 
 /// The most characters of what a program says that an error repeats.
@@ -140,7 +141,7 @@ impl std::fmt::Display for Command<'_> {
             if !argument.is_empty() && argument.bytes().all(plain) {
                 write!(f, " {argument}")?;
             } else {
-                write!(f, " '{}'", argument.replace('\'', "'\\''"))?;
+                write!(f, " {}", shell(argument))?;
             }
         }
         Ok(())

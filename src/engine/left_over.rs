@@ -111,6 +111,7 @@ fn of_project(
     let containers: Vec<&Resource> = resources.iter().filter(|one| one.kind == Kind::Container).collect();
     let (any, running) = (!containers.is_empty(), containers.iter().any(|one| one.is_running()));
     let ran = containers.iter().any(|one| !matches!(one.status(), "created" | "dead"));
+    let is_known = known.is_some();
     let file = containers.iter().find_map(|one| one.file()).map(PathBuf::from).or(known);
     let bundle = file.map(|file| current(&file, project));
     let used: Vec<String> = containers.iter().filter_map(|one| one.hash().map(str::to_owned)).collect();
@@ -123,6 +124,8 @@ fn of_project(
                 (!used).then_some(Why::BundleChanged)
             }
             _ if running => None,
+            // Where no container says whose file it is, a file that isn't there is no proof: work may hang on it.
+            (Some(None), Kind::Volume) if !any && is_known => None,
             (Some(None), _) => Some(Why::BundleGone),
             // What is in it is of use as long as the bundle has a volume of that name.
             (Some(Some(now)), Kind::Volume) => {
@@ -274,6 +277,19 @@ mod tests {
             found(vec![other(Kind::Volume, "p", "1")], &ALL),
             all_for(&["p_volume"], Why::NoContainer)
         );
+    }
+
+    #[test]
+    fn a_volume_is_kept_where_its_bundle_may_only_be_elsewhere() {
+        let here = |project: &str| Scope {
+            projects: Some(vec![(project.to_owned(), PathBuf::from("/gone"))]),
+            volumes: true,
+        };
+        let all = || vec![other(Kind::Volume, "gone", "1"), other(Kind::Network, "gone", "1")];
+        assert_eq!(found(all(), &here("gone")), all_for(&["gone_network"], Why::BundleGone));
+        // Its container has told which bundle it was.
+        let all = vec![container("gone", "1", "exited"), other(Kind::Volume, "gone", "1")];
+        assert_eq!(found(all, &here("gone")), all_for(&["gone-exited", "gone_volume"], Why::BundleGone));
     }
 
     #[test]

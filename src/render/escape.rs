@@ -45,7 +45,7 @@ pub(super) fn compose(text: &str) -> String {
 }
 
 /// A single word of a POSIX shell in single quotes (POSIX.1-2024, Shell Command Language, 2.2.2).
-pub(super) fn shell(text: &str) -> String {
+pub(crate) fn shell(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 

@@ -2,7 +2,7 @@
 
 mod context;
 mod environment;
-mod escape;
+pub(crate) mod escape;
 mod read_back;
 mod write;
 

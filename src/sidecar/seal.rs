@@ -12,6 +12,8 @@ use ring::rand::SystemRandom;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::text::hex;
+
 /// What the derivation is for: nothing else comes to the same key.
 const PURPOSE: &str = "bottle credential 1";
 /// The first byte of a message that removes what was entered.
@@ -102,13 +104,6 @@ fn key(private: EphemeralPrivateKey, peer: &[u8], [to, from, credential]: [&str;
 /// A key seals one message, so that there is no second one to tell it from.
 fn nonce() -> Nonce {
     Nonce::assume_unique_for_key([0; 12])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let digit = |half: u8| DIGITS.get(usize::from(half)).copied();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).flatten().collect()
 }
 
 /// The bytes that lower-case hexadecimal digits stand for: one text for one value.

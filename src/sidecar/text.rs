@@ -28,6 +28,14 @@ pub(crate) fn neutral(text: &[u8]) -> String {
         .collect()
 }
 
+/// Bytes in hexadecimal digits, the small ones.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |half: u8| DIGITS.get(usize::from(half)).copied();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).flatten().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::neutral;

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::decisions::hex;
 use super::refused::Refused;
 use super::rule::Enforcer;
 use crate::fs::{self, Links};
 use crate::policy::egress::EgressPolicy;
 use crate::policy::gate::GatePolicy;
 use crate::policy::reason::Reason;
+use crate::sidecar::text::hex;
 
 /// The most bytes of a policy file.
 const MAX_POLICY: u64 = 4 << 20;

@@ -13,11 +13,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::config::Places;
 use super::desk::Desk;
 use super::serve::serve;
-use super::{agent, decisions, held, operator};
+use super::{agent, held, operator};
 use crate::cli::EXIT_OK;
 use crate::fs;
 use crate::sidecar::listen::Listen;
 use crate::sidecar::log;
+use crate::sidecar::text::hex;
 
 /// How often what is over is looked for at least.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -143,7 +144,7 @@ fn token(state: &Path) -> Result<String> {
     }
     let mut random = [0; 32];
     SystemRandom::new().fill(&mut random).ok().context("the system gives no random numbers")?;
-    let token = decisions::hex(&random);
+    let token = hex(&random);
     fs::write_atomic(&path, token.as_bytes(), 0o600)?;
     Ok(token)
 }

@@ -15,6 +15,7 @@ use super::refused::Refused;
 use super::state::Scope;
 use super::store::Decision;
 use crate::policy::reason::Reason;
+use crate::sidecar::text::hex;
 pub(crate) use verify::verify;
 
 /// The file in the state directory.
@@ -112,12 +113,4 @@ pub(crate) fn printable(json: &str) -> String {
         }
     }
     out
-}
-
-/// Bytes in hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }

@@ -6,8 +6,9 @@ use std::path::Path;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{GENESIS, VERSION, hex, split};
+use super::{GENESIS, VERSION, split};
 use crate::fs;
+use crate::sidecar::text::hex;
 
 /// The most bytes of a line; no decision has as many.
 const MAX_LINE: u64 = 1 << 20;

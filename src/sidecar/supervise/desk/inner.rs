@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::super::config::{Places, Policies};
-use super::super::decisions;
 use super::super::preflight;
 use super::super::refused::Refused;
 use super::super::state::{EndCause, Ended, Granted, Request, Scope, State};
@@ -11,6 +10,7 @@ use super::super::store::Store;
 use super::{failed, wall};
 use crate::policy::reason::Reason;
 use crate::sidecar::clock::Clock;
+use crate::sidecar::text::hex;
 use crate::sidecar::used::Used;
 
 /// For how long the same request is refused after it was rejected, approved in part or revoked, in seconds.
@@ -145,6 +145,6 @@ impl Inner {
         let rule = serde_json::to_string(&request.rule).map_err(failed)?;
         let bound = format!("{}\n{}\n{rule}", policies.digest, grants.join(","));
         let digest = ring::digest::digest(&ring::digest::SHA256, bound.as_bytes());
-        Ok(decisions::hex(digest.as_ref().get(..8).unwrap_or_default()))
+        Ok(hex(digest.as_ref().get(..8).unwrap_or_default()))
     }
 }

@@ -18,7 +18,6 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -97,15 +96,6 @@ pub(super) fn router(desk: Arc<Desk>, token: &str, port: u16) -> Result<Router> 
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(Arc::clone(&side), guard::guard))
         .with_state(side))
-}
-
-/// Bytes as hexadecimal digits.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Does what reads or writes files where it keeps nobody waiting.

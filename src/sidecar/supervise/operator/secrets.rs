@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use super::hex;
+use crate::sidecar::text::hex;
 
 /// How long a link can be used.
 const LINK: Duration = Duration::from_mins(2);

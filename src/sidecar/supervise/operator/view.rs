@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use super::Side;
 use super::traffic::{Line, MAX_LINES, STATUS, Wanted, youngest};
-use super::{Side, hex};
 use crate::fs;
 use crate::policy::egress::{Route, Scheme};
 use crate::policy::gate::PushOperation;
@@ -14,6 +14,7 @@ use crate::sidecar::supervise::config::Policies;
 use crate::sidecar::supervise::refused::Refused;
 use crate::sidecar::supervise::rule::{Enforcer, Rule};
 use crate::sidecar::supervise::state::{Granted, Origin, Request, Scope, State};
+use crate::sidecar::text::hex;
 use crate::sidecar::text::neutral;
 
 /// The most refused requests that are shown with one request.

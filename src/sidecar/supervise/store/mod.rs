@@ -24,6 +24,7 @@ use super::state::{Granted, Origin, Request, Scope};
 use crate::fs;
 use crate::policy::reason::Reason;
 use crate::sidecar::log::line;
+use crate::sidecar::text::hex;
 use log::Log;
 
 /// The file in the state directory.
@@ -331,7 +332,7 @@ fn json(value: &impl Serialize) -> Result<String, Refused> {
 
 /// What equal rules have in common, and no others.
 fn rule_key(rule: &Rule) -> Result<String, Refused> {
-    Ok(decisions::hex(&Sha256::digest(json(rule)?.as_bytes())))
+    Ok(hex(&Sha256::digest(json(rule)?.as_bytes())))
 }
 
 /// Times fit for many thousand years.
