@@ -24,7 +24,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::engine::command;
 use crate::manifest::diagnostic::Diagnostics;
+use crate::manifest::source::shown;
 
 /// Everything went well.
 pub const EXIT_OK: u8 = 0;
@@ -41,6 +43,10 @@ pub const EXIT_USAGE: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(name = "bottle", version, long_version = version::long(), max_term_width = 100)]
 struct Cli {
+    /// Tell on stderr which commands are run, how each ended and how long it took
+    #[arg(short, long, global = true)]
+    verbose: bool,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -79,6 +85,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(EXIT_OK);
         }
     };
+    if cli.verbose {
+        command::listen(|line| drop(writeln!(std::io::stderr(), "bottle: ran {}", shown(line))));
+    }
     let result = match cli.command {
         Command::Audit(args) => audit::run(args),
         Command::Cleanup(args) => cleanup::run(args),

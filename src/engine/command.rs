@@ -4,7 +4,8 @@
 //! beside the command itself. No secret is ever an argument, so that the command can be shown as it is.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use crate::process::{self, Group, Limits, Output, RunError};
 use crate::render::escape::shell;
@@ -14,6 +15,15 @@ use crate::sidecar::git_gate::message::essence;
 const MAX_TEXT: usize = 600;
 /// How long a program may take that has nothing to wait for.
 pub(crate) const LIMIT: Duration = Duration::from_mins(1);
+
+/// Who is told of each command that was run.
+static LISTENER: OnceLock<fn(&str)> = OnceLock::new();
+
+/// Has somebody told of each command that is run from here on, with how it ended and how long it took.
+pub(crate) fn listen(listener: fn(&str)) {
+    // Whoever came first stays: there is one command line in a process.
+    LISTENER.get_or_init(|| listener);
+}
 
 /// Why a command did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +133,13 @@ impl<'a> Command<'a> {
         }
         let limits = Limits { total: self.limit, stall: self.limit };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(missing)?;
-        runtime.block_on(process::run(child, limits, Group::Own)).map_err(|error| match error {
+        let started = Instant::now();
+        let ended = runtime.block_on(process::run(child, limits, Group::Own));
+        if let Some(listener) = LISTENER.get() {
+            let how = ended.as_ref().map_or_else(ToString::to_string, |output| output.status.to_string());
+            listener(&format!("`{command}`: {how}, {} ms", started.elapsed().as_millis()));
+        }
+        ended.map_err(|error| match error {
             RunError::Start { source, .. } => missing(source),
             RunError::TooSlow { after, stderr, .. } => {
                 Failed::Slow { command: command.clone(), after, said: essence(&stderr) }

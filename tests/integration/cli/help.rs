@@ -70,7 +70,7 @@ fn the_long_version_names_the_commit_of_the_work_tree_and_what_it_was_tested_wit
 fn without_a_command_the_help_goes_to_standard_error() {
     let output = Place::new().bottle([]).run();
     assert_eq!((output.code, output.stdout.as_str()), (2, ""));
-    assert!(output.stderr.contains("Usage: bottle <COMMAND>"), "{output}");
+    assert!(output.stderr.contains("Usage: bottle [OPTIONS] <COMMAND>"), "{output}");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn mistakes_of_usage_exit_with_2_and_say_what_was_meant() {
 
       tip: a similar subcommand exists: 'render'
 
-    Usage: bottle <COMMAND>
+    Usage: bottle [OPTIONS] <COMMAND>
 
     For more information, try '--help'.
     ----- exit code 2 -----

@@ -162,3 +162,15 @@ fn every_command_that_reads_a_manifest_reads_it_from_standard_input_too() {
         assert!(read, "{words:?}: {output}");
     }
 }
+
+#[test]
+fn verbose_tells_which_programs_are_run_and_how_they_ended() {
+    let place = Place::with("bottles: { b: {} }\nagents: { a: { bottle: b, preset: shell } }\n");
+    let path = place.program("docker", "echo no engine here >&2; exit 3");
+    for words in [["--verbose", "doctor"], ["doctor", "-v"]] {
+        let output = place.bottle(words).env("PATH", path.as_str()).run();
+        let told = "bottle: ran `docker version --format '{{json .}}'`: exit status: 3, ";
+        assert!(output.stderr.contains(told) && output.stderr.contains(" ms\n"), "{output}");
+    }
+    assert_eq!(place.bottle(["doctor"]).env("PATH", path.as_str()).run().stderr, "");
+}
