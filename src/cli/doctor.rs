@@ -88,6 +88,9 @@ fn as_text(report: &Report) -> String {
     for (check, why) in &report.skipped {
         let _ = writeln!(text, "not checked: {check}: {}", shown(why));
     }
+    for (name, version) in &report.machine {
+        let _ = writeln!(text, "{name}: {}", shown(version));
+    }
     let count = |level| report.findings.iter().filter(|finding| finding.level == level).count();
     let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     let _ = writeln!(
@@ -113,10 +116,13 @@ fn as_json(report: &Report) -> Result<String> {
         })
     });
     let skipped = report.skipped.iter().map(|(check, why)| json!({ "check": check, "why": why }));
+    let machine: serde_json::Map<_, _> =
+        report.machine.iter().map(|(name, version)| ((*name).to_owned(), json!(version))).collect();
     let value = json!({
         "findings": findings.collect::<Vec<_>>(),
         "not_checked": skipped.collect::<Vec<_>>(),
         "found_nothing": report.passed,
+        "machine": machine,
     });
     Ok(serde_json::to_string_pretty(&value)? + "\n")
 }
@@ -137,6 +143,7 @@ mod tests {
             ],
             passed: vec!["engine", "files"],
             skipped: vec![("routes", "names are resolved by the `upstream_proxy`".to_owned())],
+            machine: vec![("engine", "28.5.1".to_owned()), ("builder", "v0.29.1".to_owned())],
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::subject::Engine;
 use super::{Finding, Outcome, Subject};
+use crate::analysis::diff::bytes;
 use crate::engine::command::{Command, Failed};
 use crate::policy::reason::Reason;
 use crate::sidecar::supervise::decisions::time;
@@ -84,6 +85,38 @@ fn of_compose(said: &str) -> Option<Finding> {
     old.then(|| Finding::problem(Reason::ComposeOld, format!("`docker compose` is version `{said}`")))
 }
 
+/// The programs that would build and run the bottle, with their versions. What is not there is told by the checks.
+pub(super) fn machine(subject: &Subject<'_>) -> Vec<(&'static str, String)> {
+    let version = |arguments: &[&str]| {
+        let said = Command::new("docker").args(arguments.iter().copied()).run().ok()?;
+        Some(String::from_utf8_lossy(&said).trim().to_owned())
+    };
+    let engine = subject.engine.as_ref().ok();
+    let engine = engine.and_then(|engine| engine.version.pointer("/Server/Version")?.as_str());
+    let compose = version(&["compose", "version", "--short"]);
+    // Compose builds with the classic builder where buildx isn't installed; the Dockerfiles are made for both.
+    let builder = version(&["buildx", "version"])
+        .unwrap_or_else(|| "classic, since buildx is not installed".to_owned());
+    let builder = compose.is_some().then_some(builder);
+    let all = [("engine", engine.map(str::to_owned)), ("compose", compose), ("builder", builder)];
+    all.into_iter().filter_map(|(name, version)| Some((name, version?))).collect()
+}
+
+pub(super) fn memory(subject: &Subject<'_>) -> Outcome {
+    let engine = subject.engine()?;
+    let total = engine.info.pointer("/MemTotal").and_then(Value::as_u64);
+    Ok(total.and_then(|total| short(&subject.plan.agent.memory, total)).into_iter().collect())
+}
+
+fn short(wanted: &str, total: u64) -> Option<Finding> {
+    #[expect(clippy::cast_precision_loss, reason = "only the larger one is asked for")]
+    let is_short = bytes(wanted) > total as f64;
+    is_short.then(|| {
+        let what = format!("the agent may use {wanted}, and the engine has {} MiB", total >> 20);
+        Finding::warning(Reason::MemoryShort, what)
+    })
+}
+
 pub(super) fn runtime(subject: &Subject<'_>) -> Outcome {
     let Some(runtime) = &subject.plan.agent.runtime else { return Ok(Vec::new()) };
     let known = subject.engine()?.info.get("Runtimes").and_then(Value::as_object);
@@ -141,7 +174,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{Engine, number, of_compose, of_engine, room, skew};
+    use super::{Engine, number, of_compose, of_engine, room, short, skew};
     use crate::policy::reason::Reason;
 
     fn reasons(version: serde_json::Value, info: serde_json::Value) -> Vec<Reason> {
@@ -180,6 +213,15 @@ mod tests {
         let finding = room(root.path(), u64::MAX).unwrap();
         assert_eq!(finding.reason, Reason::DiskFull);
         assert!(finding.what.contains(" MiB are free for `"), "{}", finding.what);
+    }
+
+    #[test]
+    fn an_agent_that_may_use_more_than_there_is_is_told() {
+        assert_eq!(short("4g", 4 << 30), None);
+        assert_eq!(short("512m", 1 << 30), None);
+        let finding = short("4g", 2 << 30).unwrap();
+        assert_eq!(finding.reason, Reason::MemoryShort);
+        assert_eq!(finding.what, "the agent may use 4g, and the engine has 2048 MiB");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod bundle;
 mod clashes;
 mod engine;
 mod files;
+mod images;
 mod pools;
 mod port;
 mod routes;
@@ -71,6 +72,8 @@ const CHECKS: &[Check] = &[
     ("runtime", engine::runtime),
     ("clock", engine::clock),
     ("disk", engine::disk),
+    ("memory", engine::memory),
+    ("images", images::images),
     ("bundle", bundle::drift),
     ("compose file", bundle::compose),
     ("names", clashes::names),
@@ -94,6 +97,8 @@ pub(crate) struct Report {
     pub(crate) passed: Vec<&'static str>,
     /// The checks that could not look, and why.
     pub(crate) skipped: Vec<(&'static str, String)>,
+    /// What would run the bottle: the programs and their versions.
+    pub(crate) machine: Vec<(&'static str, String)>,
 }
 
 impl Report {
@@ -107,6 +112,7 @@ impl Report {
 pub(crate) fn examine(subject: &Subject<'_>) -> Report {
     let mut report = Report::default();
     std::thread::scope(|scope| {
+        let machine = scope.spawn(|| engine::machine(subject));
         let checks: Vec<_> =
             CHECKS.iter().map(|(name, check)| (*name, scope.spawn(move || check(subject)))).collect();
         for (name, check) in checks {
@@ -117,6 +123,7 @@ pub(crate) fn examine(subject: &Subject<'_>) -> Report {
                 Err(_) => report.skipped.push((name, "it failed; this is a mistake in bottle".to_owned())),
             }
         }
+        report.machine = machine.join().unwrap_or_default();
     });
     report
 }

@@ -161,6 +161,10 @@ reasons! {
     ClockSkew = "clock-skew", false, "set the clocks, or restart the engine's virtual machine";
     /// There is little room left for images, volumes and logs.
     DiskFull = "disk-full", false, "`docker system prune` removes what no container uses";
+    /// The agent's container may use more memory than the engine has: programs are ended before the limit says so.
+    MemoryShort = "memory-short", false, "lower `resources.memory` in bottle.yaml, or give the engine's machine more";
+    /// An image that the bundle starts from is not on this machine, and could not be asked for: `up` would end there.
+    ImageMissing = "image-missing", true, "pull or import the image, or see why its registry does not give it";
     /// The bundle was not rendered yet.
     BundleMissing = "bundle-missing", false, "`bottle render > compose.yaml`";
     /// What is on disk is not what the manifest renders to, so what would run is not what was reviewed.

@@ -11,6 +11,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_name_that_somebody_else_has_is_told_before_compose_fails_on_it", names),
     ("an_override_that_compose_refuses_is_told_in_its_own_words", refused),
     ("a_runtime_that_the_engine_does_not_know_is_told_before_compose_fails_on_it", runtime),
+    ("an_image_that_can_not_be_had_is_told_before_compose_fails_on_it", image),
     ("a_port_that_is_taken_is_told_before_compose_fails_on_it", port),
     ("a_bottle_of_the_same_name_elsewhere_is_told", elsewhere),
     ("a_container_that_ended_is_told_with_its_last_words", ended),
@@ -99,6 +100,25 @@ fn runtime() -> Result<(), Failed> {
     assert!(said.contains("only ") && said.contains("runc"), "{said}");
     let up = project.up_again(&[]);
     assert!(!up.ok && up.text.contains("no-such-runtime"), "{}", up.text);
+    project.down();
+    Ok(())
+}
+
+fn image() -> Result<(), Failed> {
+    let project = small("image", SLEEP)?;
+    not_told(&project, "image-missing")?;
+    let image = "127.0.0.1:1/no/such:1";
+    let slug = &project.slug;
+    project.write("bottle.yaml", &format!(
+        "bottles: {{ b: {{}} }}\nagents: {{ {slug}: {{ bottle: b, image: \"{image}\", {SLEEP}, resources: {{ memory: 900000g }} }} }}\n"
+    ));
+    project.render()?;
+    let said = told(&project, "image-missing")?;
+    assert!(said.contains(&format!("the image `{image}` is not on this machine")), "{said}");
+    assert!(said.contains("warning: memory-short: the agent may use 900000g"), "{said}");
+    assert!(said.contains("\nengine: ") && said.contains("\nbuilder: "), "{said}");
+    let up = project.up_again(&[]);
+    assert!(!up.ok && up.text.contains("127.0.0.1:1"), "{}", up.text);
     project.down();
     Ok(())
 }
