@@ -1,19 +1,19 @@
 //! `bottle diff`.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
 use super::source::{Source, working_directory};
 use super::{EXIT_OK, EXIT_WIDENS, running};
-use crate::analysis::diff::{self, Diff, Policies, diff};
+use crate::analysis::diff::{self, Containers, Diff, Policies, diff};
+use crate::engine::command::{Command, Failed};
 use crate::manifest::source::shown;
 use crate::manifest::{Input, Loaded, Map};
 use crate::plan::{self, Plan};
-use crate::sidecar::text::neutral;
+use crate::render::Renderer;
 
 /// Say what a change of the manifest opens and closes
 ///
@@ -29,8 +29,8 @@ pub(super) struct Args {
 
     /// Compare what runs in the Compose project of the working directory with the manifest
     ///
-    /// What the sidecars go by, without the grants in force: routes, credentials, pushes. Containers are compared by
-    /// `bottle render --check` and `bottle doctor`.
+    /// What the sidecars go by, without the grants in force, and what holds the containers: networks, users, rights, limits,
+    /// mounts, published ports.
     #[arg(long, conflicts_with_all = ["old", "new", "agent"])]
     running: bool,
 
@@ -59,9 +59,6 @@ enum Format {
     /// For a comment of a pull request
     Markdown,
 }
-
-/// The most characters of what git says that an error repeats.
-const MAX_TEXT: usize = 500;
 
 /// Compares, and prints what changes.
 pub(super) fn run(args: Args) -> Result<u8> {
@@ -103,7 +100,7 @@ fn of_manifests(old: Option<&str>, new: Option<&str>, source: &Source, agent: Op
 /// Compares what runs with the manifest. The bottle that runs says which agent it is.
 fn of_running(source: Source) -> Result<Diff> {
     let loaded = source.load(working_directory()?)?;
-    let running::Bottle { agent, egress, gate, down } = running::bottle()?;
+    let running::Bottle { agent, egress, gate, holding, down } = running::bottle()?;
     let plans = plans(Some(loaded), Some(&agent))?;
     let Some(plan) = plans.first() else {
         bail!("the agent `{}` runs, and the manifest has no such agent", shown(&agent));
@@ -119,12 +116,10 @@ fn of_running(source: Source) -> Result<Diff> {
     if !grants.is_empty() {
         notes.push(format!("grants in force are left out: {}", grants.join(", ")));
     }
-    notes.push(
-        "containers, networks and limits are compared by `bottle render --check` and `bottle doctor`"
-            .to_owned(),
-    );
+    let bundle = Renderer::default().render(plan, &working_directory()?)?;
     let old = Policies { egress: egress.as_ref().map(|egress| &egress.policy), gate: gate.as_ref() };
-    Ok(diff::policies(&agent, &old, &Policies::of(Some(plan)), notes))
+    let new = (Policies::of(Some(plan)), Containers::of_compose(&bundle.compose)?);
+    Ok(diff::running(&agent, &(old, holding), &new, notes))
 }
 
 /// The plans of a manifest; none of one that isn't there, and of one without agents.
@@ -173,18 +168,10 @@ fn of_revision(source: &Source, working_directory: &Path, revision: &str) -> Res
     }
 }
 
-/// Runs git; what it says on standard error is in the message about its failure.
-fn git(directory: &PathBuf, args: &[&str]) -> Result<Result<Vec<u8>, String>> {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(directory)
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .context("could not run `git`")?;
-    if output.status.success() {
-        return Ok(Ok(output.stdout));
+/// Runs git: what it printed, or that it refused.
+fn git(directory: &Path, args: &[&str]) -> Result<Result<Vec<u8>, Failed>> {
+    match Command::new("git").args(args.iter().copied()).directory(directory).run() {
+        Err(failed @ Failed::Refused { .. }) => Ok(Err(failed)),
+        other => Ok(Ok(other?)),
     }
-    let text: String = neutral(&output.stderr).chars().take(MAX_TEXT).collect();
-    Ok(Err(format!("`git {}` failed: {text}", shown(&args.join(" ")))))
 }

@@ -3,7 +3,9 @@
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
+use crate::analysis::diff::Containers;
 use crate::engine::compose;
+use crate::engine::docker::{self, Kind, Resource};
 use crate::manifest::source::shown;
 use crate::policy::egress::EgressPolicy;
 use crate::policy::gate::GatePolicy;
@@ -49,6 +51,8 @@ pub(super) struct Bottle {
     pub(super) egress: Option<Egress>,
     /// What the gate goes by, where it runs.
     pub(super) gate: Option<GatePolicy>,
+    /// What holds the containers that run.
+    pub(super) holding: Containers,
     /// Those of the two that have a container that does not run, with what the engine says of it.
     pub(super) down: Vec<(String, String)>,
 }
@@ -76,8 +80,22 @@ pub(super) fn bottle() -> Result<Bottle> {
         .filter(|container| !runs(&container.service));
     Ok(Bottle {
         agent: agent.to_owned(),
+        holding: holding(&running.project)?,
         egress: if runs("egress") { Some(egress()?) } else { None },
         gate: if runs("git-gate") { Some(gate()?) } else { None },
         down: down.map(|container| (container.service.clone(), container.state.clone())).collect(),
     })
+}
+
+/// Asks the engine what holds the containers of a project that run, and its networks.
+fn holding(project: &str) -> Result<Containers> {
+    let of = |kind| -> Result<Vec<Resource>> {
+        let mut all = docker::list(kind, true)?;
+        all.retain(|resource| resource.project() == Some(project));
+        Ok(all)
+    };
+    let (containers, networks) = (of(Kind::Container)?, of(Kind::Network)?);
+    let containers = containers.iter().filter(|container| container.is_running());
+    let containers = containers.filter_map(|container| Some((container.service()?, &container.value)));
+    Ok(Containers::of_engine(project, containers, networks.iter().map(|network| &network.value)))
 }

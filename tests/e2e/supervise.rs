@@ -294,7 +294,9 @@ fn speak() -> Result<(), Failed> {
     let text = bottle(&asked).expect_ok()?;
     assert!(text.contains(&grant), "the grant is not named: {text}");
     let same = bottle(&["diff", "--running", "--exit-code"]).expect_ok()?;
-    assert!(same.starts_with("nothing changes\n"), "{same}");
+    // All that differs is what the override file adds.
+    let changes: Vec<&str> = same.lines().filter(|line| line.starts_with("  ")).collect();
+    assert_eq!(changes, ["  changes: container neighbour: runs -> none"], "{same}");
     assert!(same.contains("left out: ") && same.contains(&grant), "{same}");
     let own =
         std::fs::read_to_string(project.directory.join("bottle.yaml")).map_err(|error| error.to_string())?;
@@ -304,6 +306,11 @@ fn speak() -> Result<(), Failed> {
     let text = bottle(&["diff", "--running", "--exit-code", "-f", "wider.yaml"]).expect_refused("WIDENS")?;
     assert!(text.contains("/more become allowed"), "{text}");
     assert!(text.contains("push to app: force"), "{text}");
+    // The containers are compared too.
+    let smaller = own.replace("preset: shell }", "preset: shell, resources: { memory: 128m } }");
+    project.write("smaller.yaml", &smaller);
+    let text = bottle(&["diff", "--running", "-f", "smaller.yaml"]).expect_ok()?;
+    assert!(text.contains("changes: memory of the container agent") && !text.contains("WIDENS"), "{text}");
     operator(project, &["revoke", &grant]).expect_ok()?;
     eventually("the grant is gone", Duration::from_secs(30), || !bottle(&asked).ok)
 }

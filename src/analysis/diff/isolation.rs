@@ -23,7 +23,8 @@ pub struct Setting {
 }
 
 /// How much a value lets through.
-enum Weight {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Weight {
     /// Nothing that counts.
     Nothing,
     /// More than where there is none; another one may be more.
@@ -39,11 +40,11 @@ enum Weight {
 }
 
 /// The settings of a plan by their names.
-#[derive(Default)]
-struct Settings(IndexMap<String, (String, Weight)>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settings(pub(super) IndexMap<String, (String, Weight)>);
 
 impl Settings {
-    fn put(&mut self, name: impl Into<String>, value: impl Into<String>, weight: Weight) {
+    pub(super) fn put(&mut self, name: impl Into<String>, value: impl Into<String>, weight: Weight) {
         self.0.insert(name.into(), (value.into(), weight));
     }
 }
@@ -70,7 +71,7 @@ pub(super) fn of_policies(old: &Policies, new: &Policies) -> Vec<Change> {
     compare(&of(old), &of(new), false)
 }
 
-fn compare(old_settings: &Settings, new_settings: &Settings, one_sided: bool) -> Vec<Change> {
+pub(super) fn compare(old_settings: &Settings, new_settings: &Settings, one_sided: bool) -> Vec<Change> {
     let mut changes = Vec::new();
     let gone = old_settings.0.keys().filter(|name| !new_settings.0.contains_key(*name));
     for name in new_settings.0.keys().chain(gone) {
@@ -248,7 +249,7 @@ fn path(path: &Path) -> String {
 }
 
 /// An amount of memory in Compose's notation.
-fn bytes(text: &str) -> f64 {
+pub(crate) fn bytes(text: &str) -> f64 {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = text.get(digits.len()..).unwrap_or_default().bytes().next();
     let factor: u32 = match unit.map(|unit| unit.to_ascii_lowercase()) {

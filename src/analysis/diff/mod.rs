@@ -5,6 +5,7 @@
 //! has one reading (see [`crate::policy::path`]) the comparison is exact; a request whose path has several is always in
 //! what is reported where it is newly allowed, and may be in it where it isn't.
 
+mod containers;
 mod hosts;
 mod isolation;
 mod markdown;
@@ -23,7 +24,9 @@ use crate::plan::Plan;
 use crate::policy::egress::EgressPolicy;
 use crate::policy::gate::{GatePolicy, Repository};
 
+pub use containers::Containers;
 pub use isolation::Setting;
+pub(crate) use isolation::bytes;
 pub use markdown::markdown;
 pub use push::Refs;
 pub use reach::{Region, Websocket};
@@ -172,10 +175,15 @@ impl<'a> Policies<'a> {
     }
 }
 
-/// Compares what the sidecars of a bottle go by; nothing is said of the containers.
-pub fn policies(agent: &str, old: &Policies, new: &Policies, notes: Vec<String>) -> Diff {
+/// A bottle that runs, or would: what its sidecars go by, and what holds its containers.
+pub type Bottle<'a> = (Policies<'a>, Containers);
+
+/// Compares a bottle that runs with what the manifest makes of it.
+pub fn running(agent: &str, old: &Bottle<'_>, new: &Bottle<'_>, notes: Vec<String>) -> Diff {
+    let ((old, holding), (new, would_hold)) = (old, new);
     let mut changes = rules(old, new);
     changes.extend(isolation::of_policies(old, new));
+    changes.extend(containers::changes(holding, would_hold));
     let agents = Agents { names: vec![agent.to_owned()], changes };
     Diff::new(if agents.changes.is_empty() { Vec::new() } else { vec![agents] }, notes)
 }
