@@ -23,7 +23,7 @@ const PATTERNS: &[&str] = &[
 ];
 
 /// The rule sets; each is asked about every ref below.
-const SETS: usize = 40;
+const SETS: usize = 112;
 
 fn rules() -> impl Strategy<Value = Vec<PushRule>> {
     let rule = (prop::sample::select(PATTERNS), prop::sample::subsequence(EVERYTHING, 1..=4));
