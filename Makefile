@@ -24,8 +24,7 @@ demo-down: ## remove everything that the demo left running
 test: ## set the machine up and run every test
 	@rc=0; scripts/setup.sh all || rc=$$?; \
 	if (( rc != 0 && rc != 3 )); then exit $$rc; fi; \
-	. scripts/env.sh; \
-	cargo test --locked
+	scripts/test.sh
 
 lint: ## formatting, clippy, shellcheck, cargo-deny
 	@scripts/setup.sh rust host-tools

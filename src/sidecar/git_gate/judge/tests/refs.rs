@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::{RefUpdate, Verdict};
+use super::super::{ObjectId, RefUpdate, Verdict};
 use super::fixture::{EVERYTHING, FindsNothing, Pair};
 use crate::policy::gate::PushOperation::{self, Create, Delete, FastForward, Force};
 use crate::policy::gate::PushRule;
@@ -154,12 +154,21 @@ fn branches_name_commits_and_tags_name_commits_in_the_end() {
 #[test]
 fn three_hundred_refs_take_seconds() {
     let pair = Pair::new();
-    let updates: Vec<_> = (0..300)
+    let commits: Vec<String> = (0..300)
         .map(|at| {
-            pair.git(&["commit", "--quiet", "--allow-empty", "-m", &format!("commit {at}")]);
-            pair.update("HEAD", &format!("refs/heads/agent/{at}"))
+            let from = if at == 0 { "from HEAD^0\n" } else { "" };
+            format!("commit refs/heads/made\ncommitter a <a@example.org> {at} +0000\ndata 1\n.\n{from}\n")
         })
         .collect();
+    pair.git_on(&["fast-import", "--quiet"], commits.concat().as_bytes());
+    let last = pair.update("made", "refs/heads/agent/0");
+    let ids = pair.git(&["rev-list", "--max-count=300", "made"]);
+    let refs = ids.lines().enumerate().map(|(at, id)| RefUpdate {
+        new: ObjectId::from_hex(id.as_bytes()).unwrap(),
+        name: format!("refs/heads/agent/{at}").into_bytes(),
+        ..last.clone()
+    });
+    let updates: Vec<_> = refs.collect();
     let started = Instant::now();
     let verdict = pair.judge_with(&updates, &FindsNothing).unwrap();
     assert_eq!(operations(&verdict), vec![Create; 300]);
