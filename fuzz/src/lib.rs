@@ -7,6 +7,7 @@ pub mod path;
 pub mod policy;
 pub mod request;
 pub mod response;
+pub mod scan;
 pub mod websocket;
 
 use bottle::sidecar::egress::http1::{Decoded, Decoder, Encoder, Framing, HeadLimits, Malformed, Progress};

@@ -24,6 +24,7 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| {
         credential: None,
         on_secret: OnSecret::Block,
         max_upload_bytes: None,
+        strip_tools: Vec::new(),
     };
     let deny = Deny {
         source: "bottle.yaml:2".to_owned(),
