@@ -15,7 +15,7 @@ pub enum Ask {
     Route(RouteAsk),
     /// To push refs.
     Push(PushAsk),
-    /// To have a secret finding pass the gate.
+    /// To have a secret finding pass the gate, or egress.
     Exception(ExceptionAsk),
 }
 
@@ -65,12 +65,16 @@ pub struct PushAsk {
     pub operations: Vec<PushOperation>,
 }
 
-/// To have a secret finding pass the gate.
+/// To have a secret finding pass the gate, or egress.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExceptionAsk {
-    /// The repository's name at the gate.
-    pub repository: String,
+    /// The repository's name at the gate, for a push.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// The host, for a request to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// The finding's id, as the refusal says it.
     pub finding: String,
 }

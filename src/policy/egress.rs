@@ -1,5 +1,6 @@
 //! What the renderer tells egress: `policy.yaml`.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use indexmap::IndexMap;
@@ -41,6 +42,9 @@ pub struct EgressPolicy {
     /// What happens to a request to a host that no route names, beside its refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_refusal: Option<OnRefusal>,
+    /// Where the second scanner answers, as `http://host:port`: what it doesn't allow doesn't leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scanner: Option<String>,
     /// What is allowed; nothing else is.
     #[serde(default)]
     pub routes: Vec<Route>,
@@ -77,6 +81,9 @@ pub struct Route {
     /// The most bytes that the body of a request may have; none means no limit.
     #[serde(default)]
     pub max_upload_bytes: Option<u64>,
+    /// The tools of the server's side that are taken out of the JSON bodies of its requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strip_tools: Vec<String>,
 }
 
 /// One deny rule.
@@ -99,7 +106,9 @@ pub struct Deny {
 }
 
 /// The scheme of a URL.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheme {
     /// TLS.
@@ -110,16 +119,29 @@ pub enum Scheme {
 }
 
 /// What happens to a request that carries a secret.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+///
+/// In the order of what they let through: a refusal lets nothing, an approval one secret, and covering the rest of the
+/// request.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnSecret {
     /// It is refused.
     #[default]
     Block,
-    /// The secret is cut out.
-    Redact,
-    /// The operator decides.
+    /// It is refused, and the operator is asked whether it may pass.
     Ask,
+    /// Each byte of it is covered.
+    Redact,
+}
+
+impl fmt::Display for OnSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Block => "block",
+            Self::Ask => "ask",
+            Self::Redact => "redact",
+        })
+    }
 }
 
 /// What happens to a request to a host that no route names.
@@ -140,6 +162,9 @@ pub struct Credential {
     pub secret: SecretSource,
     /// How requests carry it.
     pub inject: Inject,
+    /// What the agent has in its place. It may stand in requests of the routes that use the credential, and in no others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placeholder: Option<String>,
 }
 
 /// How a request carries a secret.

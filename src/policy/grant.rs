@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::egress::Route;
 use super::gate::PushRule;
+use super::secret::SecretId;
 
 /// The version of the format of a grant that this binary writes and reads.
 pub const VERSION: u32 = 1;
@@ -32,6 +33,9 @@ pub struct Grant {
     /// Secret findings that may pass the gate by it.
     #[serde(default)]
     pub findings: Vec<AllowedFinding>,
+    /// Secrets that egress may let pass by it, on routes that ask for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<AllowedSecret>,
 }
 
 /// A push rule beside those of the manifest. Protected paths and refs stay protected.
@@ -52,6 +56,18 @@ pub struct AllowedFinding {
     pub repository: String,
     /// The finding's id, as the refusal says it.
     pub finding: String,
+}
+
+/// One secret that may be sent to one host.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllowedSecret {
+    /// The grant that it comes from.
+    pub source: String,
+    /// The host, as requests name it: no pattern.
+    pub host: String,
+    /// The finding's id, as the refusal says it: what kind of secret it is, its name, and its fingerprint.
+    pub finding: SecretId,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

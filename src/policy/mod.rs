@@ -10,8 +10,10 @@ pub mod glob;
 pub mod grant;
 pub mod host;
 pub mod path;
+pub mod pipelock;
 pub mod reason;
 pub mod rules;
+pub mod secret;
 pub mod whole;
 #[cfg(test)]
 mod work;

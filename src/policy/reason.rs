@@ -113,12 +113,22 @@ reasons! {
     HeadTooLarge = "head-too-large", false, "send fewer or smaller headers, or a shorter URL";
     /// The body of the request is larger than the route accepts.
     UploadTooLarge = "upload-too-large", false, "send less, or raise `max_upload` of the route in bottle.yaml";
+    /// The request carries a secret.
+    SecretSent = "secret-sent", false, "take the secret out of the request; egress itself puts a route's credential in";
+    /// The request carries a secret, and the operator is asked whether it may be sent.
+    SecretPending = "secret-pending", true, "take the secret out of the request, or wait until the operator has approved it";
+    /// The body of the request is one that egress can't look into.
+    BodyUnreadable = "body-unreadable", false, "send the body plain, or in one of gzip, deflate, br and zstd";
     /// The request did not arrive in time.
     RequestTimeout = "request-timeout", true, "send the whole head of a request within 30 seconds, and keep sending its body";
     /// The agent has too many connections or streams open.
     EgressBusy = "egress-busy", true, "close some connections, or reuse them";
     /// A grant for one request allows it, and can't be marked as used.
     GrantUnclaimed = "grant-unclaimed", true, "the grant is for one request, which has to be written down first: the report directory of the sidecar must be writable";
+    /// The second scanner found something in what the agent wrote.
+    ScannerDenied = "scanner-denied", false, "take what the named rules of pipelock are about out of the URL, the headers and the body";
+    /// The second scanner gave no verdict, so nothing was let through.
+    ScannerUnavailable = "scanner-unavailable", true, "see the log of the sidecar pipelock; egress sends nothing on without its verdict";
     /// The policy changed while the request was under way, and no longer allows it.
     PolicyChanged = "policy-changed", false, "see `rule`; a new request is judged by the new policy";
     /// The name could not be resolved.

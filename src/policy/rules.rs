@@ -23,12 +23,13 @@ use std::iter::successors;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::ask::{Ask, RouteAsk};
+use super::ask::{Ask, ExceptionAsk, RouteAsk};
 use super::egress::{EgressPolicy, Route, Scheme};
-use super::grant::Grant;
+use super::grant::{AllowedSecret, Grant};
 use super::host::Host;
 use super::path::Readings;
 use super::reason::Reason;
+use super::secret::SecretId;
 use compiled::{Allow, HostPattern, HostRules, Refuse, Specificity, Stage};
 pub use once::Once;
 
@@ -48,8 +49,19 @@ pub struct Rules {
     below: HashMap<String, HostRules>,
     /// By address.
     addresses: HashMap<IpAddr, HostRules>,
+    /// Secrets that may be sent.
+    secrets: Vec<Exception>,
     /// Where the agent may ask for what was refused.
     ask: Option<String>,
+}
+
+/// What lets a secret pass that a request carries.
+#[derive(Clone, Debug)]
+pub struct Exception {
+    /// The secret, and where it may be sent.
+    pub secret: AllowedSecret,
+    /// The grant for one request that it comes from: it has to be claimed before anything leaves.
+    pub once: Option<Arc<Once>>,
 }
 
 /// What is asked for.
@@ -126,7 +138,13 @@ impl Rules {
     pub fn new(policy: &EgressPolicy, grants: &[Grant]) -> Result<Self, InvalidPolicy> {
         check::policy(policy)?;
         let ask = policy.ask.clone();
-        let mut rules = Self { names: HashMap::new(), below: HashMap::new(), addresses: HashMap::new(), ask };
+        let mut rules = Self {
+            names: HashMap::new(),
+            below: HashMap::new(),
+            addresses: HashMap::new(),
+            secrets: Vec::new(),
+            ask,
+        };
         for route in &policy.routes {
             rules.allow(route, None, policy)?;
         }
@@ -137,7 +155,13 @@ impl Rules {
                 check::granted(route, policy)?;
                 rules.allow(route, once.as_ref(), policy)?;
             }
+            for secret in &grant.secrets {
+                check::secret(secret)?;
+                rules.secrets.push(Exception { secret: secret.clone(), once: once.clone() });
+            }
         }
+        // What passes without one for a single request doesn't use it up.
+        rules.secrets.sort_by_key(|exception| exception.once.is_some());
         for deny in &policy.deny {
             let host = check::deny(deny)?;
             rules.named(host).denies.push(Refuse::new(deny)?);
@@ -218,6 +242,23 @@ impl Rules {
             Some(deny) => Err(hint::denied(&deny.source)),
             None => Ok(()),
         }
+    }
+
+    /// What lets a secret be sent to a host; where the route asks for it, for no other route goes by it.
+    pub fn exception(&self, host: &Host, id: &SecretId) -> Option<&Exception> {
+        let mut secrets = self.secrets.iter();
+        secrets.find(|Exception { secret, once }| {
+            secret.finding == *id
+                && secret.host == host.to_string()
+                && !once.as_ref().is_some_and(|once| once.is_spent())
+        })
+    }
+
+    /// The refusal's word on how to ask for a secret to be sent, where somebody is there to be asked.
+    pub fn ask_for(&self, host: &Host, id: &SecretId) -> Option<Box<Asking>> {
+        let url = self.ask.clone()?;
+        let ask = ExceptionAsk { repository: None, host: Some(host.to_string()), finding: id.to_string() };
+        Some(Box::new(Asking { url, ask: Ask::Exception(ask) }))
     }
 
     /// Judges a connection before its first request: whether any request to this target could be allowed.

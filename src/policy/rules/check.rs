@@ -4,6 +4,7 @@ use super::super::egress::{
     Credential, Deny, EgressPolicy, Inject, MAX_HELD, OnRefusal, Route, Scheme, VERSION, may_carry_credential,
 };
 use super::super::gate::SecretSource;
+use super::super::grant::AllowedSecret;
 use super::super::host::{Authority, Host};
 use super::InvalidPolicy;
 use super::compiled::HostPattern;
@@ -34,9 +35,10 @@ pub(super) fn policy(policy: &EgressPolicy) -> Result<(), InvalidPolicy> {
         credentials,
         ask,
         on_refusal,
+        scanner,
     } = policy;
     version("the policy", *format)?;
-    if ask.as_deref().is_some_and(|url| !is_ask(url)) {
+    if ask.as_deref().is_some_and(|url| !is_address(url)) {
         return Err(invalid("ask", "it is not written as `http://host:port`"));
     }
     if let Some(OnRefusal::Ask(seconds)) = on_refusal
@@ -49,10 +51,9 @@ pub(super) fn policy(policy: &EgressPolicy) -> Result<(), InvalidPolicy> {
             return Err(invalid("extra_hosts", format!("`{}` is no name of a host", name.escape_debug())));
         }
     }
-    if let Some(url) = upstream_proxy {
-        let authority = url.strip_prefix("http://").map(Authority::parse_with_port);
-        if !matches!(authority, Some(Ok(_))) {
-            return Err(invalid("upstream_proxy", "it is not written as `http://host:port`"));
+    for (place, url) in [("upstream_proxy", upstream_proxy), ("scanner", scanner)] {
+        if url.as_deref().is_some_and(|url| !is_address(url)) {
+            return Err(invalid(place, "it is not written as `http://host:port`"));
         }
     }
     if extra_ca.iter().any(|path| !path.starts_with('/') || path.contains('\0')) {
@@ -61,13 +62,13 @@ pub(super) fn policy(policy: &EgressPolicy) -> Result<(), InvalidPolicy> {
     credentials.values().try_for_each(credential)
 }
 
-/// Whether it is an address that a refusal may name.
-fn is_ask(url: &str) -> bool {
+/// Whether it is an address of another program.
+fn is_address(url: &str) -> bool {
     matches!(url.strip_prefix("http://").map(Authority::parse_with_port), Some(Ok(_)))
 }
 
 fn credential(credential: &Credential) -> Result<(), InvalidPolicy> {
-    let Credential { source: place, secret, inject } = credential;
+    let Credential { source: place, secret, inject, placeholder: _ } = credential;
     source(place, "a credential")?;
     let (SecretSource::Env(from) | SecretSource::File(from)) = secret;
     if from.is_empty() || from.contains('\0') {
@@ -108,7 +109,20 @@ pub(super) fn route(route: &Route, policy: &EgressPolicy) -> Result<HostPattern,
             return Err(invalid(place, "a credential doesn't travel in the clear: `scheme: http` has none"));
         }
     }
+    tools(&route.strip_tools, route.websocket, place)?;
     host(&route.host, place)
+}
+
+/// Checks the tools that are taken out of requests.
+fn tools(tools: &[String], websocket: bool, place: &str) -> Result<(), InvalidPolicy> {
+    let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if let Some(tool) = tools.iter().find(|tool| tool.is_empty() || !tool.bytes().all(word)) {
+        return Err(invalid(place, format!("`{}` is no tool's name in lower case", tool.escape_debug())));
+    }
+    if websocket && !tools.is_empty() {
+        return Err(invalid(place, "tools can't be taken out of what a WebSocket carries"));
+    }
+    Ok(())
 }
 
 /// Checks what only the manifest may open, whoever wrote the grant: addresses of a network of one's own, and credentials
@@ -127,6 +141,16 @@ pub(super) fn granted(route: &Route, policy: &EgressPolicy) -> Result<(), Invali
         return Err(invalid(place, "no route of the manifest names this address"));
     }
     Ok(())
+}
+
+/// Checks a secret that a grant lets pass.
+pub(super) fn secret(secret: &AllowedSecret) -> Result<(), InvalidPolicy> {
+    let AllowedSecret { source: place, host, finding: _ } = secret;
+    source(place, "a secret")?;
+    match Host::normalise(host) {
+        Ok(known) if known.to_string() == *host => Ok(()),
+        _ => Err(invalid(place, format!("`{}` is no host in its one form", host.escape_debug()))),
+    }
 }
 
 /// Checks a deny rule but its paths, and gives its host.

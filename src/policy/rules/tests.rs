@@ -29,6 +29,7 @@ fn route(source: &str, host: &str) -> Route {
         credential: None,
         on_secret: OnSecret::Block,
         max_upload_bytes: None,
+        strip_tools: Vec::new(),
     }
 }
 
@@ -46,7 +47,15 @@ fn policy(routes: Vec<Route>, deny: Vec<Deny>) -> EgressPolicy {
 }
 
 fn grant(routes: Vec<Route>) -> Grant {
-    Grant { version: VERSION, until: None, once: false, routes, push: Vec::new(), findings: Vec::new() }
+    Grant {
+        version: VERSION,
+        until: None,
+        once: false,
+        routes,
+        push: Vec::new(),
+        findings: Vec::new(),
+        secrets: Vec::new(),
+    }
 }
 
 fn rules(routes: Vec<Route>, deny: Vec<Deny>) -> Rules {

@@ -10,7 +10,7 @@ fn problem(policy: &EgressPolicy) -> InvalidPolicy {
 }
 
 fn credential(inject: Inject) -> Credential {
-    Credential { source: "f:5".into(), secret: SecretSource::Env("TOKEN".into()), inject }
+    Credential { source: "f:5".into(), secret: SecretSource::Env("TOKEN".into()), inject, placeholder: None }
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_credential_can_be_carried() {
 
 #[test]
 fn the_rest_of_the_policy_is_checked_too() {
-    let edits: [fn(&mut EgressPolicy); 8] = [
+    let edits: [fn(&mut EgressPolicy); 10] = [
         |policy| policy.extra_hosts = [("a b".into(), [10, 0, 0, 7].into())].into(),
         |policy| policy.extra_hosts = [("10.0.0.7".into(), [10, 0, 0, 7].into())].into(),
         |policy| policy.upstream_proxy = Some("proxy.example.org:3128".into()),
@@ -145,12 +145,15 @@ fn the_rest_of_the_policy_is_checked_too() {
         |policy| policy.upstream_proxy = Some("http://proxy.example.org".into()),
         |policy| policy.extra_ca = vec!["certs/root.pem".into()],
         |policy| policy.extra_ca = vec![String::new()],
+        |policy| policy.scanner = Some("inspect.pipelock:9090".into()),
+        |policy| policy.scanner = Some("https://inspect.pipelock:9090".into()),
     ];
     for edit in edits {
         let mut policy = policy(vec![], vec![]);
         policy.extra_hosts.insert("api.example.org".into(), [10, 0, 0, 7].into());
         policy.upstream_proxy = Some("http://proxy.example.org:3128".into());
         policy.extra_ca = vec!["/etc/bottle/root.pem".into()];
+        policy.scanner = Some("http://inspect.pipelock:9090".into());
         assert!(Rules::new(&policy, &[]).is_ok());
         edit(&mut policy);
         assert!(Rules::new(&policy, &[]).is_err(), "{policy:?}");

@@ -1,6 +1,7 @@
 //! Grants for one request among the others.
 
 use super::*;
+use crate::policy::grant::AllowedSecret;
 use crate::policy::rules::Permit;
 
 fn once(route: Route) -> Grant {
@@ -70,4 +71,40 @@ fn a_deny_rule_beats_it_before_and_after_it_was_used() {
     assert_eq!(under_way("/z"), Ok(()));
     // The same with a path that no origin reads alike.
     assert_eq!(under_way("/x/..%2fz").map_err(|denied| denied.reason), Err(Reason::RouteDenied));
+}
+
+#[test]
+fn a_secret_passes_to_its_host_by_what_lasts_before_what_is_for_once() {
+    let secret = |source: &str, host: &str| AllowedSecret {
+        source: source.to_owned(),
+        host: host.to_owned(),
+        finding: "token:a:0123456789abcdef".parse().unwrap(),
+    };
+    let for_once =
+        Grant { secrets: vec![secret("grant g-1", "a.example.org")], ..once(route("g", "x.example.org")) };
+    let lasting = Grant { secrets: vec![secret("grant g-2", "a.example.org")], ..grant(Vec::new()) };
+    let policy = policy(Vec::new(), Vec::new());
+    let host = Host::normalise("a.example.org").unwrap();
+    let id = "token:a:0123456789abcdef".parse().unwrap();
+    let rules = Rules::new(&policy, std::slice::from_ref(&for_once)).unwrap();
+    let exception = rules.exception(&host, &id).unwrap();
+    exception.once.as_ref().unwrap().spend();
+    assert!(rules.exception(&host, &id).is_none());
+    let rules = Rules::new(&policy, &[for_once, lasting]).unwrap();
+    assert_eq!(rules.exception(&host, &id).unwrap().secret.source, "grant g-2");
+    for (host, id) in [
+        ("b.example.org", "token:a:0123456789abcdef"),
+        ("a.example.org", "token:b:0123456789abcdef"),
+        ("a.example.org", "credential:a:0123456789abcdef"),
+        ("a.example.org", "token:a:0123456789abcdee"),
+    ] {
+        assert!(
+            rules.exception(&Host::normalise(host).unwrap(), &id.parse().unwrap()).is_none(),
+            "{host} {id}"
+        );
+    }
+    for host in ["*.example.org", "A.example.org", "a.example.org.", ""] {
+        let wrong = Grant { secrets: vec![secret("grant g-3", host)], ..grant(Vec::new()) };
+        assert!(Rules::new(&policy, &[wrong]).is_err(), "{host}");
+    }
 }
