@@ -41,6 +41,12 @@ pub(crate) struct Limits {
     /// How long an upstream may take to begin its answer, in milliseconds
     #[arg(long, value_name = "MS", default_value = "300000", value_parser = milliseconds)]
     pub(crate) answer: Duration,
+    /// How long the second scanner may take for a verdict, the wait for its turn included, in milliseconds
+    #[arg(long, value_name = "MS", default_value = "10000", value_parser = milliseconds)]
+    pub(crate) scan: Duration,
+    /// The most questions to the second scanner at a time
+    #[arg(long, value_name = "NUMBER", default_value_t = 32)]
+    pub(crate) scans: usize,
     /// How long open requests may take to end after SIGTERM, in milliseconds
     #[arg(long, value_name = "MS", default_value = "8000", value_parser = milliseconds)]
     pub(crate) drain: Duration,

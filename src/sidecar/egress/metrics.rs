@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::audit::Done;
 use crate::policy::reason::Reason;
 
 /// The numbers of one process since its start.
@@ -16,6 +17,10 @@ pub(crate) struct Metrics {
     pub(crate) allowed: AtomicU64,
     /// Requests that were refused, in the order of [`Reason::ALL`].
     refused: Vec<AtomicU64>,
+    /// Bytes of requests that were searched for secrets.
+    pub(crate) scanned: AtomicU64,
+    /// Secrets that were found in requests, by what was done about them, in the order of [`Done::ALL`].
+    found: [AtomicU64; 3],
     /// Tasks that ended in a panic; each took only its own connection with it.
     pub(crate) panics: AtomicU64,
     /// When the process started.
@@ -29,6 +34,8 @@ impl Default for Metrics {
             open: AtomicU64::new(0),
             allowed: AtomicU64::new(0),
             refused: Reason::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+            scanned: AtomicU64::new(0),
+            found: Default::default(),
             panics: AtomicU64::new(0),
             start: Instant::now(),
         }
@@ -42,6 +49,19 @@ impl Metrics {
         if let Some(counter) = self.refused.get(reason as usize) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts a secret that was found in a request.
+    pub(crate) fn found(&self, done: Done) {
+        // They are declared in the order of `ALL`.
+        if let Some(counter) = self.found.get(done as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What was done about secrets, each with how often.
+    pub(crate) fn findings(&self) -> impl Iterator<Item = (Done, u64)> {
+        Done::ALL.into_iter().zip(self.found.iter().map(|counter| counter.load(Ordering::Relaxed)))
     }
 
     /// The reasons for which something was refused, each with how often.

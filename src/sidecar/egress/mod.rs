@@ -4,7 +4,7 @@
 //! but through a parsed request that the rules allowed: there is no tunnel.
 //!
 //! ```text
-//! agent ─▶ session (CONNECT, TLS, HTTP/1 or HTTP/2) ─▶ rules ─▶ credential ─▶ upstream (resolve, check, dial, TLS, pool)
+//! agent ─▶ session (CONNECT, TLS, HTTP/1 or HTTP/2) ─▶ rules ─▶ inspect ─▶ credential ─▶ upstream (resolve, check, dial, TLS, pool)
 //! agent ◀─ session ◀──────────────────────────────────────────── scrub ◀───── upstream
 //! ```
 
@@ -19,11 +19,13 @@ mod entered;
 mod limits;
 mod live;
 mod metrics;
+mod pipelock;
 pub(crate) mod refusal;
 mod run;
 mod scrub;
 mod session;
 mod tls;
+mod tools;
 mod turns;
 mod upstream;
 
@@ -88,6 +90,9 @@ struct Serve {
     /// The user to become once the credentials' files are open; only root can
     #[arg(long, value_name = "ID")]
     user: Option<u32>,
+    /// Other sidecars are in the same container: its addresses are no upstream's, and its /etc/hosts is the gate's
+    #[arg(long)]
+    bundled: bool,
 }
 
 /// What every connection shares.
@@ -104,6 +109,8 @@ struct Egress {
     metrics: metrics::Metrics,
     /// The places for requests that are held while the operator is asked.
     held: Arc<Semaphore>,
+    /// What asks the second scanner, where the policy has one.
+    scanner: Arc<pipelock::Scanner>,
     limits: limits::Limits,
 }
 

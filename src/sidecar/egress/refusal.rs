@@ -40,7 +40,7 @@ impl Refusal {
             Reason::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Reason::UploadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Reason::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Reason::EgressBusy => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::EgressBusy | Reason::ScannerUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Reason::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Reason::CredentialMissing
             | Reason::NameUnresolved

@@ -20,6 +20,7 @@ use super::entered::{self, Entered};
 use super::limits::Limits;
 use super::live::{Live, Snapshot};
 use super::metrics::Metrics;
+use super::pipelock::Scanner;
 use super::tls::{Authority, Roots};
 use super::upstream::Upstream;
 use super::{Egress, Serve, admin, session};
@@ -56,7 +57,8 @@ pub(super) fn run(args: Serve, limits: Limits) -> Result<u8> {
 
 /// Reads and opens everything but the addresses.
 fn open(args: Serve, limits: Limits) -> Result<Egress> {
-    let Serve { policy, listen: _, admin: _, state, trust, grants, report, credentials, user } = args;
+    let Serve { policy, listen: _, admin: _, state, trust, grants, report, credentials, user, bundled } =
+        args;
     if let Some(user) = user {
         // Before there is another thread: a user is a thread's.
         become_user(user, &Live::open(&policy, None, None, None)?.now().policy)?;
@@ -72,14 +74,16 @@ fn open(args: Serve, limits: Limits) -> Result<Egress> {
     }
     fs::create_dir_all(&trust)?;
     let authority = Authority::open(&state, &trust, &roots)?;
-    let upstream = Upstream::new(&roots, &limits)?;
+    let upstream = Upstream::new(&roots, &limits, bundled)?;
     let reporter = report.as_deref().map(|directory| Reporter::start("egress", directory)).transpose()?;
     let audit = Arc::new(match &report {
         Some(report) => Audit::open(report, Readers::All)?,
         None => Audit::open(&state, Readers::Owner)?,
     });
     let (metrics, held) = (Metrics::default(), Arc::new(Semaphore::new(session::MOST_HELD)));
-    let egress = Egress { live, authority, upstream, audit, reporter, entered, metrics, held, limits };
+    let scanner = Arc::new(Scanner::new(&limits));
+    let egress =
+        Egress { live, authority, upstream, audit, reporter, entered, metrics, held, scanner, limits };
     tell(&egress);
     Ok(egress)
 }

@@ -47,6 +47,7 @@ fn route(ports: [u16; 4]) -> impl Strategy<Value = Route> {
             credential: None,
             on_secret: bottle::policy::egress::OnSecret::Block,
             max_upload_bytes: None,
+            strip_tools: Vec::new(),
         },
     )
 }

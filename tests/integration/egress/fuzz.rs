@@ -159,6 +159,11 @@ fn a_response_is_read_in_one_way_or_refused() {
 }
 
 #[test]
+fn any_pieces_of_a_text_hold_the_secrets_of_the_whole() {
+    shake("scan", 3_000, targets::scan::run);
+}
+
+#[test]
 fn frames_are_judged_as_a_simple_reader_judges_them() {
     shake("websocket", 10_000, targets::websocket::run);
 }

@@ -21,8 +21,15 @@ fn world(seconds: u64) -> (Origin, Origin, Egress) {
 }
 
 fn grant(egress: &Egress, routes: Vec<Route>) {
-    let grant =
-        Grant { version: VERSION, until: None, once: false, routes, push: Vec::new(), findings: Vec::new() };
+    let grant = Grant {
+        version: VERSION,
+        until: None,
+        once: false,
+        routes,
+        push: Vec::new(),
+        findings: Vec::new(),
+        secrets: Vec::new(),
+    };
     let text = serde_yaml::to_string(&grant).unwrap();
     bottle::fs::write_atomic(&egress.path("grants/g-1.yaml"), text.as_bytes(), 0o644).unwrap();
 }

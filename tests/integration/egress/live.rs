@@ -26,7 +26,15 @@ fn put(egress: &Egress, change: impl FnOnce(&mut EgressPolicy)) {
 }
 
 fn of(until: Option<u64>, routes: Vec<Route>) -> Grant {
-    Grant { version: VERSION, until, once: false, routes, push: Vec::new(), findings: Vec::new() }
+    Grant {
+        version: VERSION,
+        until,
+        once: false,
+        routes,
+        push: Vec::new(),
+        findings: Vec::new(),
+        secrets: Vec::new(),
+    }
 }
 
 fn grant(egress: &Egress, name: &str, grant: &Grant) {

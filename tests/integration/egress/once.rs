@@ -20,7 +20,15 @@ fn in_an_hour() -> u64 {
 
 fn put(egress: &Egress, name: &str, once: bool, route: Route) {
     let (until, routes) = (Some(in_an_hour()), vec![route]);
-    let grant = Grant { version: VERSION, until, once, routes, push: Vec::new(), findings: Vec::new() };
+    let grant = Grant {
+        version: VERSION,
+        until,
+        once,
+        routes,
+        push: Vec::new(),
+        findings: Vec::new(),
+        secrets: Vec::new(),
+    };
     let path = egress.path("grants").join(format!("{name}.yaml"));
     bottle::fs::write_atomic(&path, serde_yaml::to_string(&grant).unwrap().as_bytes(), 0o644).unwrap();
 }

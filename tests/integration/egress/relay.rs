@@ -328,6 +328,9 @@ fn a_request_body_is_passed_on_before_it_has_ended() {
         while let Ok(count @ 1..) = conn.read(&mut piece) {
             bytes.extend_from_slice(&piece[..count]);
             let text = String::from_utf8_lossy(&bytes);
+            // Without the sizes of the chunks: what may begin a secret goes in a later one.
+            let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+            let text: String = body.chars().filter(char::is_ascii_lowercase).collect();
             if text.contains("first") && !text.contains("second") {
                 let _ = told.send(());
             }

@@ -20,8 +20,15 @@ fn in_force(egress: &Egress) -> Value {
 }
 
 fn grant(egress: &Egress, name: &str, routes: Vec<Route>) {
-    let grant =
-        Grant { version: VERSION, until: None, once: false, routes, push: Vec::new(), findings: Vec::new() };
+    let grant = Grant {
+        version: VERSION,
+        until: None,
+        once: false,
+        routes,
+        push: Vec::new(),
+        findings: Vec::new(),
+        secrets: Vec::new(),
+    };
     let path = egress.path("grants").join(format!("{name}.yaml"));
     bottle::fs::write_atomic(&path, serde_yaml::to_string(&grant).unwrap().as_bytes(), 0o644).unwrap();
 }

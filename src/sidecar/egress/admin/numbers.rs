@@ -9,6 +9,7 @@ use http::StatusCode;
 use super::Page;
 use crate::fs;
 use crate::sidecar::egress::Egress;
+use crate::sidecar::egress::pipelock::Figures;
 
 /// The text in the making.
 struct Text(String);
@@ -31,6 +32,31 @@ pub(super) fn page(egress: &Egress) -> Page {
     }
     text.counter("sent_bytes_total", "Bytes of request bodies that were sent upstream.", sent);
     text.counter("received_bytes_total", "Bytes of response bodies that were sent to the agent.", received);
+    let Figures { allowed, denied, unavailable, under_way, connections, micros } = egress.scanner.figures();
+    text.family("scans_total", "counter", "Questions to the second scanner, by verdict.");
+    for (verdict, count) in [("allow", allowed), ("deny", denied), ("none", unavailable)] {
+        text.sample("scans_total", Some(("verdict", verdict)), load(count));
+    }
+    text.gauge("scans_under_way", "Questions to the second scanner without a verdict yet.", load(under_way));
+    text.counter("scan_microseconds_total", "How long verdicts took together.", load(micros));
+    text.counter(
+        "scan_connections_total",
+        "Connections to the second scanner that were made.",
+        load(connections),
+    );
+    text.counter(
+        "scanned_bytes_total",
+        "Bytes of requests that were searched for secrets.",
+        load(&metrics.scanned),
+    );
+    text.family(
+        "secrets_total",
+        "counter",
+        "Secrets that were found in requests, by what was done about them.",
+    );
+    for (done, count) in metrics.findings() {
+        text.sample("secrets_total", Some(("done", done.word())), count);
+    }
     text.counter("panics_total", "Tasks that ended in a panic.", load(&metrics.panics));
     text.family("audit_dropped_total", "counter", "Lines of the audit log that found no room, by target.");
     let audit = egress.audit.health();

@@ -19,6 +19,7 @@ use crate::sidecar::egress::audit::Audit;
 use crate::sidecar::egress::limits::Limits;
 use crate::sidecar::egress::live::Live;
 use crate::sidecar::egress::metrics::Metrics;
+use crate::sidecar::egress::pipelock::Scanner;
 use crate::sidecar::egress::tls::{Authority, Roots};
 use crate::sidecar::egress::upstream::Upstream;
 use crate::sidecar::egress::{Egress, admin};
@@ -59,7 +60,7 @@ impl World {
         fs::create_dir_all(&trust).unwrap();
         let authority = Authority::open(&state, &trust, &roots).unwrap();
         let limits = Line::parse_from(["egress"]).limits;
-        let upstream = Upstream::new(&roots, &limits).unwrap();
+        let upstream = Upstream::new(&roots, &limits, false).unwrap();
         let audit = Arc::new(Audit::open(&state, Readers::Owner).unwrap());
         let egress = Arc::new(Egress {
             live,
@@ -69,6 +70,7 @@ impl World {
             reporter: None,
             entered: None,
             held: Arc::new(tokio::sync::Semaphore::new(1)),
+            scanner: Arc::new(Scanner::new(&limits)),
             metrics: Metrics::default(),
             limits,
         });

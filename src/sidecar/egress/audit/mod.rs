@@ -20,6 +20,7 @@ use super::refusal::Refusal;
 use crate::policy::ask::Ask;
 use crate::policy::egress::Scheme;
 use crate::policy::reason::Reason;
+use crate::policy::secret::SecretId;
 use crate::sidecar::audit::{self, FILE, Line, Queue, Readers, Rotated, Target};
 use crate::sidecar::supervise::decisions::printable;
 
@@ -55,6 +56,14 @@ pub(crate) struct Record {
     pub(crate) credential: Option<String>,
     /// Whether a value of the agent's was dropped for it.
     pub(crate) replaced: bool,
+    /// How often the second scanner was asked, and how long that took, in microseconds.
+    pub(crate) scans: Option<(u32, u64)>,
+    /// How many bytes of the request were searched for secrets; those that were unpacked count too.
+    pub(crate) scanned: u64,
+    /// Whether the body was packed in an unknown way, so that only what was sent was searched.
+    pub(crate) unread: bool,
+    /// The secrets that were found.
+    pub(crate) found: Vec<Noted>,
     /// The status that the agent got.
     pub(crate) status: Option<u16>,
     /// Bytes of the request's body that were sent upstream.
@@ -63,6 +72,40 @@ pub(crate) struct Record {
     pub(crate) received: u64,
     /// From the request's head to the response's head, and to the end, in microseconds.
     pub(crate) micros: (Option<u64>, u64),
+}
+
+/// A secret that was found, without anything of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Noted {
+    /// Which one.
+    pub(crate) id: SecretId,
+    /// What was done about it.
+    pub(crate) done: Done,
+}
+
+/// What was done about a secret.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Done {
+    /// The request was refused.
+    Refused,
+    /// It was covered.
+    Covered,
+    /// A grant let it pass.
+    Passed,
+}
+
+impl Done {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Refused, Self::Covered, Self::Passed];
+
+    /// The word for it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Covered => "covered",
+            Self::Passed => "passed",
+        }
+    }
 }
 
 /// What is recorded beside decisions.
@@ -258,6 +301,10 @@ fn request(record: Record, out: &mut Vec<u8>) {
         detail,
         credential,
         replaced,
+        scans,
+        scanned,
+        unread,
+        found,
         status,
         sent,
         received,
@@ -277,6 +324,14 @@ fn request(record: Record, out: &mut Vec<u8>) {
     if replaced {
         line.plain("replaced", true);
     }
+    if let Some((scans, micros)) = scans {
+        line.text("scanner", verdict(reason)).plain("scans", scans).plain("scans_us", micros);
+    }
+    findings(&mut line, &found);
+    line.plain("scanned", scanned);
+    if unread {
+        line.plain("unread", true);
+    }
     line.plain("sent", sent).plain("received", received);
     if let Some(head) = head {
         line.plain("head_us", head);
@@ -284,10 +339,35 @@ fn request(record: Record, out: &mut Vec<u8>) {
     line.plain("total_us", total).end();
 }
 
+/// Writes what was found: the ids, and beside them those that went on, covered or as they were.
+fn findings(line: &mut Line<'_>, found: &[Noted]) {
+    let ids = |wanted: &dyn Fn(Done) -> bool| {
+        let ids = found.iter().filter(|noted| wanted(noted.done)).map(|noted| format!("\"{}\"", noted.id));
+        ids.collect::<Vec<_>>().join(",")
+    };
+    let lists = [
+        ("findings", ids(&|_| true)),
+        ("covered", ids(&|done| done == Done::Covered)),
+        ("passed", ids(&|done| done == Done::Passed)),
+    ];
+    for (name, ids) in lists.iter().filter(|(_, ids)| !ids.is_empty()) {
+        line.plain(name, format_args!("[{ids}]"));
+    }
+}
+
 fn scheme(scheme: Scheme) -> &'static str {
     match scheme {
         Scheme::Https => "https",
         Scheme::Http => "http",
+    }
+}
+
+/// What the second scanner said in the end, where it was asked.
+fn verdict(reason: Option<Reason>) -> &'static str {
+    match reason {
+        Some(Reason::ScannerDenied) => "deny",
+        Some(Reason::ScannerUnavailable) => "none",
+        _ => "allow",
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Audit, Event, Record};
+use super::{Audit, Done, Event, Noted, Record};
 use crate::policy::egress::Scheme;
 use crate::policy::reason::Reason;
 use crate::sidecar::audit::{self, Readers, Rotated, Target};
@@ -95,6 +95,12 @@ fn a_decision_is_one_line_on_both_targets() {
         detail: Some("no route".to_owned()),
         credential: Some("token".to_owned()),
         replaced: true,
+        scans: Some((2, 50)),
+        scanned: 9,
+        unread: true,
+        found: [("token:a:0123456789abcdef", Done::Covered), ("token:b:0123456789abcdef", Done::Refused)]
+            .map(|(id, done)| Noted { id: id.parse().unwrap(), done })
+            .to_vec(),
         status: Some(403),
         sent: 1,
         received: 2,
@@ -108,7 +114,8 @@ fn a_decision_is_one_line_on_both_targets() {
         "v": 1, "event": "request", "id": "7", "generation": 3, "decision": "deny", "reason": "path-denied",
         "rule": "bottle.yaml:7", "detail": "no route", "scheme": "https", "host": "api.example.org", "port": 8443,
         "method": "POST", "path": "/v1/\"\n", "http": "HTTP/2.0", "status": 403, "credential": "token",
-        "replaced": true, "sent": 1, "received": 2, "head_us": 30, "total_us": 40,
+        "replaced": true, "scanner": "allow", "scans": 2, "scans_us": 50, "findings": ["token:a:0123456789abcdef", "token:b:0123456789abcdef"],
+        "covered": ["token:a:0123456789abcdef"], "scanned": 9, "unread": true, "sent": 1, "received": 2, "head_us": 30, "total_us": 40,
     });
     assert_eq!(line, expected);
     assert_eq!(audit.bytes(), (1, 2));

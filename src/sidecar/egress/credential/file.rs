@@ -6,7 +6,7 @@
 
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
@@ -29,9 +29,12 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp of what a path names now, if there is such a file.
+    /// The stamp of what a path names now, if there is such a file; of one that was opened before, of that one.
     pub(super) fn of(path: &Path) -> Option<Self> {
-        fs::metadata(path).ok().as_ref().map(Self::from)
+        match owner::metadata(path) {
+            Some(metadata) => metadata.ok().as_ref().map(Self::from),
+            None => fs::metadata(path).ok().as_ref().map(Self::from),
+        }
     }
 }
 
@@ -49,14 +52,10 @@ impl From<&std::fs::Metadata> for Stamp {
 /// Reads a secret without its trailing line break, and the stamp of what was read; no stamp where the file is so new
 /// that it may change again without a sign of it.
 pub(super) fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Option<Stamp>), Problem> {
-    let directory = fs::canonicalize(path.parent().unwrap_or(Path::new("/")))?;
-    let real = fs::canonicalize(path)?;
-    if !real.starts_with(&directory) {
-        return Err(Problem::Escape);
-    }
     let file = match owner::opened(path) {
+        // Its directory may be closed to us by now.
         Some(opened) => opened.map_err(|error| Problem::Unreadable(error.to_string()))?,
-        None => fs::open_itself(&real)?,
+        None => fs::open_itself(&inside(path)?)?,
     };
     let metadata = file.metadata().map_err(|error| Problem::Unreadable(error.to_string()))?;
     if !metadata.is_file() {
@@ -80,6 +79,13 @@ pub(super) fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Option<Stamp>), P
         .modified()
         .is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|age| age > SETTLED));
     Ok((secret, settled.then(|| Stamp::from(&metadata))))
+}
+
+/// Where a path leads, which must be in its own directory.
+fn inside(path: &Path) -> Result<PathBuf, Problem> {
+    let directory = fs::canonicalize(path.parent().unwrap_or(Path::new("/")))?;
+    let real = fs::canonicalize(path)?;
+    if real.starts_with(&directory) { Ok(real) } else { Err(Problem::Escape) }
 }
 
 /// The most bytes of a line break.

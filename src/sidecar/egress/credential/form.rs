@@ -53,14 +53,16 @@ impl Form {
         check(secret)?;
         let mut needles = Needles::default();
         needles.add(secret);
+        let mut bare = secret;
         let value = match self {
             Self::Header(_) => {
                 space(secret)?;
                 // A secret may be written with its scheme (RFC 9110, section 11.4); it may come back without.
-                if let Some((_, bare)) = split(secret)
-                    && bare.len() >= LEAST
+                if let Some((_, rest)) = split(secret)
+                    && rest.len() >= LEAST
                 {
-                    needles.add(bare);
+                    needles.add(rest);
+                    bare = rest;
                 }
                 join(&[secret])
             }
@@ -80,7 +82,8 @@ impl Form {
         let value = HeaderValue::from_maybe_shared(Bytes::from_owner(value));
         let mut value = value.map_err(|_| Problem::ControlCharacter)?;
         value.set_sensitive(true);
-        Ok(Ready { value, needles: Arc::new(needles) })
+        let secret = Arc::new(Zeroizing::new(bare.to_vec()));
+        Ok(Ready { value, needles: Arc::new(needles), secret })
     }
 }
 

@@ -34,6 +34,7 @@ use super::scrub::Needles;
 use crate::policy::egress::Credential;
 use crate::policy::gate::SecretSource;
 use crate::policy::reason::Reason;
+use crate::scan::Known;
 
 /// How often it is looked whether a file has changed; no request pays for more than that.
 const EVERY: Duration = Duration::from_millis(200);
@@ -51,6 +52,15 @@ pub(crate) struct Injected {
 #[derive(Default)]
 pub(crate) struct Credentials {
     all: IndexMap<String, Entry>,
+    /// What is searched for in requests.
+    known: Mutex<Option<Searched>>,
+}
+
+/// What is searched for in requests, with the states of the credentials that it was made of.
+struct Searched {
+    looked: Instant,
+    states: Vec<u64>,
+    known: Arc<Known>,
 }
 
 /// One credential.
@@ -63,6 +73,8 @@ struct Entry {
     fixed: Option<Result<Ready, Problem>>,
     /// Where a secret is that the operator entered, if there is one.
     entered: Option<PathBuf>,
+    /// What the agent has in its place.
+    placeholder: Option<String>,
     state: Mutex<State>,
 }
 
@@ -76,6 +88,8 @@ struct State {
     /// The stamp of the file with what was entered, where that is used.
     entered: Option<Stamp>,
     ready: Result<Ready, Problem>,
+    /// Counts what `ready` has been.
+    count: u64,
 }
 
 /// How a credential is that has no secret, or one that was entered.
@@ -91,6 +105,8 @@ pub(crate) struct Open {
 struct Ready {
     value: HeaderValue,
     needles: Arc<Needles>,
+    /// The secret itself, without a scheme before it.
+    secret: Arc<Zeroizing<Vec<u8>>>,
 }
 
 impl Credentials {
@@ -110,7 +126,48 @@ impl Credentials {
             let entered = entered.map(|directory| directory.join(name));
             (name.clone(), Entry::new(credential, entered, &environment, now))
         };
-        Self { all: credentials.iter().map(entry).collect() }
+        Self { all: credentials.iter().map(entry).collect(), known: Mutex::default() }
+    }
+
+    /// What is searched for in requests: the secrets as they are now, and what stands for them.
+    pub(crate) fn known(&self) -> Arc<Known> {
+        self.known_at(Instant::now())
+    }
+
+    fn known_at(&self, now: Instant) -> Arc<Known> {
+        let mut searched = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(searched) = &*searched
+            && now.saturating_duration_since(searched.looked) < EVERY
+        {
+            return Arc::clone(&searched.known);
+        }
+        let states: Vec<u64> = self.all.values().map(|entry| entry.count(now)).collect();
+        if let Some(searched) = &mut *searched
+            && searched.states == states
+        {
+            searched.looked = now;
+            return Arc::clone(&searched.known);
+        }
+        let mut known = Known::builder();
+        for (name, entry) in &self.all {
+            if let Some(placeholder) = &entry.placeholder {
+                known = known.placeholder(name, placeholder.as_bytes());
+            }
+            if let Ok(ready) = &entry.lock().ready {
+                known = known.credential(name, &ready.secret);
+            }
+        }
+        let known = Arc::new(known.build());
+        *searched = Some(Searched { looked: now, states, known: Arc::clone(&known) });
+        known
+    }
+
+    /// The name of the header that a credential goes into, in the place of what the agent sends there.
+    pub(crate) fn header(&self, name: &str) -> Option<&HeaderName> {
+        match self.all.get(name) {
+            Some(Entry { form: Ok(form), .. }) => Some(form.header()),
+            _ => None,
+        }
     }
 
     /// The names of those that are missing or unreadable now, each with the reason; never a value.
@@ -185,7 +242,7 @@ impl Entry {
         environment: &impl Fn(&str) -> Option<OsString>,
         now: Instant,
     ) -> Self {
-        let Credential { source: place, secret: source, inject } = credential;
+        let Credential { source: place, secret: source, inject, placeholder } = credential;
         let form = Form::new(inject);
         let fixed = match source {
             SecretSource::File(_) => None,
@@ -196,10 +253,17 @@ impl Entry {
             }
         };
         // It is replaced before it is used.
-        let state =
-            State { looked: now, stamp: None, is_entered: false, entered: None, ready: Err(Problem::Unset) };
+        let state = State {
+            looked: now,
+            stamp: None,
+            is_entered: false,
+            entered: None,
+            ready: Err(Problem::Unset),
+            count: 0,
+        };
         let (place, source, state) = (place.clone(), source.clone(), Mutex::new(state));
-        let entry = Self { place, source, form, fixed, entered, state };
+        let placeholder = placeholder.clone();
+        let entry = Self { place, source, form, fixed, entered, placeholder, state };
         entry.look(now);
         entry
     }
@@ -228,7 +292,8 @@ impl Entry {
             _ => state.ready.is_ok(),
         };
         if !(source_stays && entered_stays) {
-            *state = self.read(path, now);
+            let count = state.count + 1;
+            *state = State { count, ..self.read(path, now) };
         }
     }
 
@@ -239,7 +304,7 @@ impl Entry {
             (None, Some(path)) => self.read_file(path),
             (None, None) => (Err(Problem::Unset), None),
         };
-        let mut state = State { looked: now, stamp, is_entered: false, entered: None, ready: own };
+        let mut state = State { looked: now, stamp, is_entered: false, entered: None, ready: own, count: 0 };
         if let (Err(_), Some(path)) = (&state.ready, &self.entered)
             && Stamp::of(path).is_some()
         {
@@ -264,6 +329,13 @@ impl Entry {
             self.look_in(&mut state, now);
         }
         then(state.ready.as_ref())
+    }
+
+    /// Tells states apart: the files are looked at as they are now.
+    fn count(&self, now: Instant) -> u64 {
+        let mut state = self.lock();
+        self.look_in(&mut state, now);
+        state.count
     }
 
     fn tell(&self, problem: &Problem) -> String {
@@ -302,17 +374,19 @@ fn prepare(
     form.as_ref().map_err(Clone::clone)?.prepare(&secret?)
 }
 
+/// Whether origins may take two names of a header for the same.
+pub(crate) fn is_same(name: &HeaderName, other: &HeaderName) -> bool {
+    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    let (name, other) = (name.as_str().bytes(), other.as_str().bytes());
+    name.len() == other.len() && name.map(fold).eq(other.map(fold))
+}
+
 /// Removes every value of a header, and of those that origins take for the same: servers that hand headers on as
 /// variables (RFC 3875, section 4.1.18) can't tell `x-api-key` from `x_api_key`.
 fn remove(name: &HeaderName, headers: &mut HeaderMap) -> bool {
-    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
-    let same = |other: &HeaderName| {
-        let (name, other) = (name.as_str().bytes(), other.as_str().bytes());
-        name.len() == other.len() && name.map(fold).eq(other.map(fold))
-    };
     let mut removed = false;
     // Usually none is found, and one look at each name is all there is to do.
-    while let Some(found) = headers.keys().find(|other| same(other)).cloned() {
+    while let Some(found) = headers.keys().find(|other| is_same(name, other)).cloned() {
         headers.remove(found);
         removed = true;
     }

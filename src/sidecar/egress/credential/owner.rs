@@ -5,27 +5,27 @@
 //! open stays readable, so that a file that is written anew is read anew. A container mounts the file itself; another
 //! one under its name is not seen before the next start in any case.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Seek as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::fs::Uid;
 use rustix::process::geteuid;
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
-use rustix::{fs::Gid, fs::Uid};
+use rustix::thread::set_thread_res_uid;
 
 use crate::fs;
 use crate::policy::egress::EgressPolicy;
 use crate::policy::gate::SecretSource;
-use crate::sidecar::log;
+use crate::sidecar::{log, user};
 
 /// What was opened, by its path.
 static OPENED: OnceLock<Vec<(PathBuf, File)>> = OnceLock::new();
 
-/// Opens the files of the policy's credentials as their owners, and becomes `user` for good. Called before there is
-/// another thread: each has its own credentials in the kernel, and takes over those of the one that starts it.
+/// Opens the files of the policy's credentials as their owners, and becomes `user` for good, before there is another
+/// thread.
 ///
 /// # Errors
 ///
@@ -40,13 +40,7 @@ pub(in crate::sidecar::egress) fn become_user(user: u32, policy: &EgressPolicy) 
             Err(error) => log::line("egress", &format!("{error:#}")),
         }
     }
-    let (user, group) = (Uid::from_raw(user), Gid::from_raw(user));
-    let failed = "could not give up the rights of root";
-    set_thread_groups(&[]).context(failed)?;
-    set_thread_res_gid(group, group, group).context(failed)?;
-    // From root to another in all three: the kernel takes every capability (capabilities(7)).
-    set_thread_res_uid(user, user, user).context(failed)?;
-    ensure!(set_thread_res_uid(None, Uid::ROOT, None).is_err(), "{failed}: root can be had back");
+    user::become_user(user)?;
     // Nobody else sets it.
     drop(OPENED.set(opened));
     Ok(())
@@ -54,6 +48,7 @@ pub(in crate::sidecar::egress) fn become_user(user: u32, policy: &EgressPolicy) 
 
 fn open_as_owner(path: &Path) -> Result<File> {
     let owner = Uid::from_raw(fs::metadata(path)?.uid());
+    // The group stays root's, which alone may look into the directory where other sidecars are in the same container.
     let act_as = |user| set_thread_res_uid(None, user, None).context("could not act as another user");
     act_as(owner)?;
     let file = fs::open_itself(path);
@@ -61,9 +56,18 @@ fn open_as_owner(path: &Path) -> Result<File> {
     Ok(file?)
 }
 
+fn found(path: &Path) -> Option<&'static File> {
+    OPENED.get()?.iter().find(|(opened, _)| opened == path).map(|(_, file)| file)
+}
+
+/// What the file at a path is now, if it was opened before.
+pub(super) fn metadata(path: &Path) -> Option<std::io::Result<Metadata>> {
+    found(path).map(File::metadata)
+}
+
 /// The file at a path, if it was opened before.
 pub(super) fn opened(path: &Path) -> Option<std::io::Result<File>> {
-    let (_, file) = OPENED.get()?.iter().find(|(opened, _)| opened == path)?;
+    let file = found(path)?;
     let again = || {
         let mut file = file.try_clone()?;
         // The place in it is shared with the file that stays; one reads at a time.

@@ -31,8 +31,12 @@ impl Bottle {
         fs::create_dir_all(&path("letters")).unwrap();
         let entered = Entered::open(path("letters"), &path("state")).unwrap();
         let source = SecretSource::File(path("token").to_str().unwrap().to_owned());
-        let credential =
-            Credential { source: "bottle.yaml:7".to_owned(), secret: source, inject: Inject::Bearer };
+        let credential = Credential {
+            source: "bottle.yaml:7".to_owned(),
+            secret: source,
+            inject: Inject::Bearer,
+            placeholder: None,
+        };
         let policy = IndexMap::from([("key".to_owned(), credential)]);
         let credentials = Credentials::new(&policy, Some(entered.kept()));
         Self { root, entered, credentials }

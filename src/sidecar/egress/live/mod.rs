@@ -21,7 +21,7 @@ use anyhow::bail;
 use tokio::sync::watch;
 
 use super::credential::Credentials;
-use crate::policy::egress::{EgressPolicy, Route};
+use crate::policy::egress::EgressPolicy;
 use crate::policy::rules::{Once, Rules};
 use crate::sidecar::grants::{self, Grants};
 use crate::sidecar::notices::Notices;
@@ -99,14 +99,14 @@ impl Live {
         Ok(())
     }
 
-    /// Uses up a grant for one request, and says whether it is this request's.
+    /// Uses up a grant for one request, which is the source of what lets it pass, and says whether it is this request's.
     ///
     /// # Errors
     ///
     /// It can't be marked as used: the request must not be sent.
-    pub(crate) fn claim(&self, route: &Route, once: &Once) -> Result<Claim, String> {
+    pub(crate) fn claim(&self, source: &str, once: &Once) -> Result<Claim, String> {
         let used = self.shared.source.used.as_ref().ok_or("there is no report directory")?;
-        let grant = grants::name_of(&route.source).ok_or("the route names no grant")?;
+        let grant = grants::name_of(source).ok_or("the rule names no grant")?;
         let claim = used.claim(grant, once.until()).map_err(|error| error.to_string())?;
         once.spend();
         Ok(claim)

@@ -4,7 +4,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 
 /// A content coding that can be looked into.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Coding {
+pub(crate) enum Coding {
     Gzip,
     Deflate,
     Brotli,
@@ -13,10 +13,10 @@ pub(super) enum Coding {
 
 /// None of those: unknown, or several.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) struct Unknown;
+pub(crate) struct Unknown;
 
 /// Reads Content-Encoding (RFC 9110, section 8.4); none where the body is plain.
-pub(super) fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Unknown> {
+pub(crate) fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Unknown> {
     let mut found = None;
     for value in headers.get_all(header::CONTENT_ENCODING) {
         for token in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
@@ -38,7 +38,7 @@ pub(super) fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Unknown> {
 
 /// Makes the headers those of the unpacked body: without what counts or hashes the packed one, and with an `ETag` that
 /// says only that the meaning is the same (RFC 9110, section 8.8.1).
-pub(super) fn unpack(headers: &mut HeaderMap) {
+pub(crate) fn unpack(headers: &mut HeaderMap) {
     for gone in [header::CONTENT_ENCODING, header::CONTENT_LENGTH, header::ACCEPT_RANGES] {
         headers.remove(gone);
     }

@@ -23,11 +23,13 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
+pub(crate) use self::coding::{Coding, coding, unpack as unpack_headers};
 pub(crate) use self::frames::Frames;
 pub(crate) use self::needles::Needles;
+pub(crate) use self::share::Share;
+pub(crate) use self::unpack::Unpacked;
 
 use self::body::Scrubbed;
-use self::unpack::Unpacked;
 use super::body::Body;
 use super::credential::Injected;
 use super::refusal::Refusal;
@@ -43,7 +45,7 @@ pub(crate) fn response(injected: Injected, response: Response<Body>) -> Result<R
     let Some(needles) = injected.needles else { return Ok(response) };
     let (mut head, body) = response.into_parts();
     headers(&needles, &mut head.headers);
-    let coding = coding::coding(&head.headers);
+    let coding = coding(&head.headers);
     if body.is_end_stream() {
         // The head alone says what the head of the whole would (RFC 9110, section 9.3.2).
         if let Ok(Some(_)) = coding {

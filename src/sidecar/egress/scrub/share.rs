@@ -2,7 +2,7 @@
 //!
 //! A decoder remembers as much of what it unpacked as its window holds: up to 16 MiB, which a few hundred bytes can fill.
 //! An upstream that answers many requests with such bodies would take the memory of the whole proxy, so that all of them
-//! share a bound.
+//! share a bound. What is collected of a request, to be changed as a whole, counts with them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,7 +14,8 @@ const MOST: usize = 128 << 20;
 static USED: AtomicUsize = AtomicUsize::new(0);
 
 /// What one decoder takes.
-pub(super) struct Share {
+#[derive(Debug)]
+pub(crate) struct Share {
     used: &'static AtomicUsize,
     window: usize,
     unpacked: usize,
@@ -22,8 +23,13 @@ pub(super) struct Share {
 }
 
 impl Share {
-    pub(super) fn new(coding: Coding) -> Self {
+    pub(crate) fn new(coding: Coding) -> Self {
         Self::of(&USED, coding)
+    }
+
+    /// What is kept as a whole, of at most so many bytes.
+    pub(crate) fn of_text(most: usize) -> Self {
+        Self { used: &USED, window: most, unpacked: 0, taken: 0 }
     }
 
     fn of(used: &'static AtomicUsize, coding: Coding) -> Self {
@@ -39,7 +45,7 @@ impl Share {
     }
 
     /// Counts what was unpacked, as far as it is remembered. Tells whether there is room for it.
-    pub(super) fn grow(&mut self, bytes: usize) -> bool {
+    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         let before = self.unpacked.min(self.window);
         self.unpacked = self.unpacked.saturating_add(bytes);
         let more = self.unpacked.min(self.window) - before;

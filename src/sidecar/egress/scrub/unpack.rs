@@ -31,14 +31,14 @@ const FUTILE: usize = 4 << 10;
 const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// A body, unpacked.
-pub(super) struct Unpacked {
+pub(crate) struct Unpacked {
     decoder: Box<dyn Decoder>,
     share: Share,
     ended: bool,
 }
 
 impl Unpacked {
-    pub(super) fn new(coding: Coding, body: Body) -> Self {
+    pub(crate) fn new(coding: Coding, body: Body) -> Self {
         let source =
             Source { body, piece: Bytes::new(), any: false, trailers: None, futile: Turns::new(FUTILE) };
         let decoder: Box<dyn Decoder> = match coding {

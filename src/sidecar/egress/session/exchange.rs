@@ -12,9 +12,10 @@ use crate::policy::egress::Route;
 use crate::policy::reason::Reason;
 use crate::policy::rules::{Once, Permit, Request};
 use crate::sidecar::egress::Egress;
-use crate::sidecar::egress::audit::{Event, Record};
+use crate::sidecar::egress::audit::{Event, Noted, Record};
 use crate::sidecar::egress::body::BodyError;
 use crate::sidecar::egress::live::Snapshot;
+use crate::sidecar::egress::pipelock::{Inspection, Tally};
 use crate::sidecar::egress::refusal::Refusal;
 use crate::sidecar::used::Claim;
 use crate::sidecar::{ids, log};
@@ -23,6 +24,8 @@ use crate::sidecar::{ids, log};
 pub(super) struct Exchange {
     egress: Arc<Egress>,
     target: Option<Arc<Target>>,
+    /// The path that it is judged by, where another one is told.
+    path: Option<String>,
     websocket: bool,
     /// The route that allowed it.
     route: Option<Arc<Route>>,
@@ -30,6 +33,7 @@ pub(super) struct Exchange {
     standing: Option<Arc<Standing>>,
     started: Instant,
     upload: Option<Arc<Progress>>,
+    scans: Option<Arc<Tally>>,
     ended: bool,
     forgotten: bool,
     record: Record,
@@ -49,12 +53,14 @@ impl Exchange {
         Box::new(Self {
             egress: Arc::clone(egress),
             target: None,
+            path: None,
             websocket: false,
             route: None,
             passes: Passes::ByPolicy,
             standing: None,
             started: Instant::now(),
             upload: None,
+            scans: None,
             ended: false,
             forgotten: false,
             record: Record { id: ids::next(), version, ..Record::default() },
@@ -86,6 +92,11 @@ impl Exchange {
         &self.record.id
     }
 
+    /// The path that is told of it.
+    pub(super) fn path(&self) -> &str {
+        &self.record.path
+    }
+
     /// Where it goes; nowhere before that was read.
     pub(super) fn target(&self) -> Option<&Arc<Target>> {
         self.target.as_ref()
@@ -107,7 +118,7 @@ impl Exchange {
         Ok(Request {
             target: target.as_rules(),
             method: &self.record.method,
-            path: &self.record.path,
+            path: self.path.as_ref().unwrap_or(&self.record.path),
             websocket: self.websocket,
         })
     }
@@ -126,7 +137,7 @@ impl Exchange {
             else {
                 continue;
             };
-            match self.egress.live.claim(route, once) {
+            match self.egress.live.claim(&route.source, once) {
                 Ok(Claim::Won) => claimed.push(once),
                 Ok(Claim::Lost) => return Ok(Claim::Lost),
                 Err(problem) => {
@@ -211,9 +222,34 @@ impl Exchange {
         Err(refusal)
     }
 
+    /// Says what was seen in a part of it.
+    pub(super) fn looked(&mut self, scanned: u64, found: Vec<Noted>) {
+        self.record.scanned += scanned;
+        self.record.found.extend(found);
+    }
+
+    /// Says what path may be told of it: a secret in it is covered.
+    pub(super) fn tells(&mut self, path: &str) {
+        let path = std::mem::replace(&mut self.record.path, path.to_owned());
+        self.path.get_or_insert(path);
+    }
+
+    /// Says that what is told of its path is what is sent.
+    pub(super) fn is_covered(&mut self) {
+        self.path = None;
+    }
+
     /// Counts the body that is sent upstream.
     pub(super) fn counts(&mut self, upload: &Arc<Progress>) {
         self.upload = Some(Arc::clone(upload));
+    }
+
+    /// Begins to ask the second scanner about it, where the policy has one.
+    pub(super) fn inspect(&mut self, snapshot: &Snapshot) -> Option<Inspection> {
+        let url = snapshot.policy.scanner.as_deref()?;
+        let inspection = Inspection::begin(&self.egress.scanner, url, &self.record.id);
+        self.scans = Some(Arc::clone(inspection.tally()));
+        Some(inspection)
     }
 
     /// Says which credential went in, and whether a value of the agent's was dropped for it.
@@ -229,6 +265,10 @@ impl Exchange {
             self.record.rule.clone_from(&refusal.rule);
         }
         self.record.detail = Some(refusal.detail.clone()).filter(|detail| !detail.is_empty());
+        if let (Reason::SecretPending, Some(asking)) = (refusal.reason, refusal.ask.as_deref()) {
+            // The operator is asked by egress itself, as for a request that is held.
+            self.egress.audit.event(Event::Held { record: &self.record, ask: Some(&asking.ask) });
+        }
     }
 
     /// Says that the head of the answer is there.
@@ -264,7 +304,10 @@ impl Exchange {
 
     /// Says that the answer broke off.
     pub(super) fn broken(&mut self, error: &BodyError) {
-        self.refused(&error.clone().into());
+        // Where the agent's own body is the cause, it has more to say.
+        let cause = self.upload.as_ref().and_then(|upload| upload.failure());
+        let refusal = cause.filter(|cause| cause.reason == error.reason).cloned();
+        self.refused(&refusal.unwrap_or_else(|| error.clone().into()));
     }
 
     /// Whether it was refused, or failed.
@@ -284,7 +327,18 @@ impl Drop for Exchange {
         }
         let mut record = std::mem::take(&mut self.record);
         record.micros.1 = micros(self.started);
-        record.sent += self.upload.as_deref().map_or(0, Progress::sent);
+        record.scans = self.scans.as_deref().and_then(Tally::told);
+        if let Some(upload) = &self.upload {
+            let (scanned, found, unread) = upload.seen();
+            record.sent += upload.sent();
+            record.scanned += scanned;
+            record.found.extend(found);
+            record.unread = unread;
+        }
+        self.egress.metrics.scanned.fetch_add(record.scanned, Ordering::Relaxed);
+        for noted in &record.found {
+            self.egress.metrics.found(noted.done);
+        }
         if std::thread::panicking() {
             record.reason = Some(Reason::EgressFailed);
             record.detail = Some("a fault in egress ended the request".to_owned());

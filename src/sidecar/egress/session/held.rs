@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::exchange::Exchange;
+use super::inspect::covered_path;
 use super::signal::Signal;
 use crate::policy::egress::OnRefusal;
 use crate::policy::reason::Reason;
@@ -34,7 +35,8 @@ impl Held {
         let Some(OnRefusal::Ask(seconds)) = snapshot.policy.on_refusal else { return None };
         let refusal =
             exchange.judge(&snapshot).err().filter(|refusal| refusal.reason == Reason::RouteMissing)?;
-        if signal.draining() {
+        // What is held is told at once, and the operator is asked for its path: none with a secret in it.
+        if signal.draining() || covered_path(&snapshot.credentials.known(), exchange.path()).is_some() {
             return None;
         }
         let place = Arc::clone(&egress.held).try_acquire_owned().ok()?;

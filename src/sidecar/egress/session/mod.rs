@@ -6,12 +6,14 @@
 //!                   └──────────────────────────────────────────────┘
 //! ```
 
+mod behind;
 mod busy;
 mod deadline;
 mod exchange;
 mod h1;
 mod h2;
 mod held;
+mod inspect;
 mod intercept;
 mod request;
 mod signal;

@@ -7,23 +7,28 @@ use std::task::Poll;
 
 use http::header::{ACCEPT_ENCODING, ALT_SVC, EXPECT, HOST};
 use http::{HeaderMap, HeaderValue, Response};
+use http_body::Body as _;
 
+use super::behind::Behind;
 use super::exchange::Exchange;
 use super::held::Held;
+use super::inspect::{self, Frames, Inspected, Inspector};
 use super::signal::Signal;
 use super::target;
 use super::tracked::Tracked;
 use super::upload::{Judged, Progress, Source, Upload, too_large};
-use crate::policy::egress::{Route, Scheme};
+use crate::policy::egress::{OnSecret, Route, Scheme};
 use crate::policy::reason::Reason;
 use crate::policy::rules::Permit;
 use crate::sidecar::egress::Egress;
 use crate::sidecar::egress::body::{self, Body};
-use crate::sidecar::egress::credential::Injected;
+use crate::sidecar::egress::credential::{Injected, is_same};
 use crate::sidecar::egress::http1::strip_hop_by_hop;
 use crate::sidecar::egress::live::Snapshot;
+use crate::sidecar::egress::pipelock::{self, Inspection};
 use crate::sidecar::egress::refusal::{Format, Refusal};
 use crate::sidecar::egress::scrub;
+use crate::sidecar::egress::tools;
 use crate::sidecar::egress::upstream::{Answer, Io, Outgoing};
 use crate::sidecar::used::Claim;
 
@@ -43,6 +48,10 @@ pub(super) struct Opened {
     pub(super) io: Box<dyn Io>,
     /// What takes the credential out of what the upstream sends.
     pub(super) scrubber: Option<scrub::Frames>,
+    /// What looks into what the agent sends.
+    pub(super) inspector: Option<Frames>,
+    /// Where that waits for the second scanner.
+    pub(super) scanned: Option<pipelock::Frames>,
     /// The request that opened it.
     pub(super) exchange: Box<Exchange>,
     /// What cuts it.
@@ -74,8 +83,8 @@ pub(super) fn answer(
             Err(refusal) => Err(refusal),
         };
         let refusal = match answer {
-            Ok((Answer::Response(response), _)) => return Tracked::answer(exchange, signal, response),
-            Ok((Answer::Upgraded { .. }, _)) => {
+            Ok((Answer::Response(response), ..)) => return Tracked::answer(exchange, signal, response),
+            Ok((Answer::Upgraded { .. }, ..)) => {
                 Refusal::new(Reason::UpstreamInvalid, "the upstream changed the protocol without being asked")
             }
             Err(refusal) => refusal,
@@ -95,16 +104,18 @@ pub(super) async fn open(
         None => Prepared::new(&mut exchange, &signal, asked, true),
         Some(held) => Box::pin(Prepared::later(held, &mut exchange, &mut signal, asked, true)).await,
     };
+    let scan = prepared.as_ref().ok().and_then(|prepared| prepared.scan.as_deref());
+    let scanned = scan.map(|scan| pipelock::Frames::new(scan.inspection.clone()));
     let answer = match prepared {
         Ok(prepared) => prepared.send(&mut exchange, &mut signal).await,
         Err(refusal) => Err(refusal),
     };
     match answer {
-        Ok((Answer::Upgraded { head, io }, scrubber)) => {
+        Ok((Answer::Upgraded { head, io }, scrubber, inspector)) => {
             exchange.answered(head.status);
-            Ok(Opened { head, io, scrubber, exchange, signal })
+            Ok(Opened { head, io, scrubber, inspector, scanned, exchange, signal })
         }
-        Ok((Answer::Response(response), _)) => Err(Tracked::answer(exchange, signal, response)),
+        Ok((Answer::Response(response), ..)) => Err(Tracked::answer(exchange, signal, response)),
         Err(refusal) => Err(Tracked::refusal(exchange, signal, &refusal, format)),
     }
 }
@@ -125,6 +136,20 @@ struct Prepared {
     outgoing: Outgoing,
     injected: Option<Injected>,
     upload: Option<Arc<Progress>>,
+    /// What looks into the messages of a WebSocket.
+    frames: Option<Frames>,
+    /// What the second scanner is asked about, where there is one.
+    scan: Option<Box<Scan>>,
+}
+
+/// What the second scanner is asked about before anything leaves.
+struct Scan {
+    inspection: Inspection,
+    url: String,
+    /// The headers, but for the one that the credential takes.
+    fields: String,
+    /// What is known of the body.
+    upload: Option<Arc<Progress>>,
 }
 
 impl Prepared {
@@ -137,33 +162,41 @@ impl Prepared {
         let target =
             target.ok_or_else(|| Refusal::new(Reason::EgressFailed, "a request without a target"))?;
         let length = body.as_ref().and_then(Source::length);
-        let route = allow(exchange, &snapshot, &head.headers, length)?;
-
-        let mut progress = None;
-        let body: Body = match body {
-            Some(source) => {
-                let judged = Judged {
-                    egress: Arc::clone(&egress),
-                    signal: signal.another(),
-                    target: Arc::clone(&target),
-                    method: head.method.clone(),
-                    path: target::path_of(&head.uri),
-                    snapshot: Arc::clone(&snapshot),
-                    credential: route.credential.clone(),
-                    claimed: exchange.is_claimed(),
-                };
-                let upload = Upload::new(source, judged, route.max_upload_bytes, egress.limits.stall);
-                exchange.counts(upload.progress());
-                progress = Some(Arc::clone(upload.progress()));
-                Body::new(upload)
-            }
-            None => body::empty(),
-        };
-
         strip_hop_by_hop(&mut head.headers);
         head.headers.remove(HOST);
         // Answered here: an upstream that waits for a body gets it.
         head.headers.remove(EXPECT);
+        let (route, inspector) = allow(exchange, &snapshot, &mut head, length)?;
+
+        let mut progress = None;
+        let mut frames = None;
+        let body: Body = if let Some(source) = body {
+            let judged = Judged {
+                egress: Arc::clone(&egress),
+                signal: signal.another(),
+                target: Arc::clone(&target),
+                method: head.method.clone(),
+                path: target::path_of(&head.uri),
+                snapshot: Arc::clone(&snapshot),
+                credential: route.credential.clone(),
+                claimed: exchange.is_claimed(),
+            };
+            let upload = Upload::new(source, judged, route.max_upload_bytes, egress.limits.stall);
+            exchange.counts(upload.progress());
+            progress = Some(Arc::clone(upload.progress()));
+            Body::new(Inspected::new(upload, inspector, &head.headers)?)
+        } else {
+            frames = websocket.then(|| Frames::new(inspector));
+            body::empty()
+        };
+
+        let scan = exchange.inspect(&snapshot).map(|inspection| {
+            let own = route.credential.as_ref().and_then(|name| snapshot.credentials.header(name));
+            let fields = head.headers.iter().filter(|(name, _)| own.is_none_or(|own| !is_same(own, name)));
+            let (url, fields) = (target.url_of(&target::path_of(&head.uri)), pipelock::written(fields));
+            Box::new(Scan { inspection, url, fields, upload: progress.clone() })
+        });
+
         let mut injected = None;
         if let Some(name) = &route.credential {
             if target.scheme != Scheme::Https {
@@ -185,7 +218,7 @@ impl Prepared {
             body,
             websocket,
         };
-        Ok(Self { egress, outgoing, injected, upload: progress })
+        Ok(Self { egress, outgoing, injected, upload: progress, frames, scan })
     }
 
     /// The same for a request that is held, once it is allowed.
@@ -205,9 +238,10 @@ impl Prepared {
         self,
         exchange: &mut Exchange,
         signal: &mut Signal,
-    ) -> Result<(Answer, Option<scrub::Frames>), Refusal> {
-        let Self { egress, outgoing, injected, upload } = self;
-        let mut sending = pin!(egress.upstream.send(outgoing));
+    ) -> Result<(Answer, Option<scrub::Frames>, Option<Frames>), Refusal> {
+        let Self { egress, outgoing, injected, upload, frames, scan } = self;
+        let inspection = scan.as_ref().map(|scan| scan.inspection.clone());
+        let mut sending = pin!(send(&egress, outgoing, scan));
         let answer = poll_fn(|context| {
             // Before the body says so, which doesn't know the rule.
             if signal.changed() {
@@ -222,24 +256,47 @@ impl Prepared {
             Poll::Pending
         })
         .await;
+        if inspection.is_some_and(|inspection| inspection.tally().has_denied_url()) {
+            // Where in the path it is, only the scanner knows.
+            exchange.tells("/***");
+        }
         // Where the agent's own body is the cause, the upstream's side of it is only a consequence.
         let cause = || upload.as_deref().and_then(Progress::failure).cloned();
-        let mut answer = answer.map_err(|refusal| cause().map_or(refusal, Refusal::from))?;
+        let mut answer = answer.map_err(|refusal| cause().unwrap_or(refusal))?;
         if let Answer::Response(response) = &mut answer {
             // It would invite the agent to another place.
             response.headers_mut().remove(ALT_SVC);
         }
         match (answer, injected) {
             (Answer::Response(response), Some(injected)) => {
-                Ok((Answer::Response(scrub::response(injected, response)?), None))
+                Ok((Answer::Response(scrub::response(injected, response)?), None, None))
             }
             (Answer::Upgraded { mut head, io }, Some(Injected { needles: Some(needles), .. })) => {
                 scrub::headers(&needles, &mut head.headers);
-                Ok((Answer::Upgraded { head, io }, Some(scrub::Frames::new(needles))))
+                Ok((Answer::Upgraded { head, io }, Some(scrub::Frames::new(needles)), frames))
             }
-            (answer, _) => Ok((answer, None)),
+            (answer, _) => Ok((answer, None, frames)),
         }
     }
+}
+
+/// Sends a request that the second scanner allows, without the tools that its route takes out of bodies.
+async fn send(egress: &Egress, mut outgoing: Outgoing, scan: Option<Box<Scan>>) -> Result<Answer, Refusal> {
+    if let Some(scan) = &scan {
+        Box::pin(scan.inspection.head(&scan.url, &scan.fields)).await?;
+    }
+    if !outgoing.route.strip_tools.is_empty() {
+        let Outgoing { route, head, body, .. } = &mut outgoing;
+        let whole = std::mem::replace(body, body::empty());
+        *body = Box::pin(tools::take_out(&route.strip_tools, &mut head.headers, whole)).await?;
+    }
+    if let Some(Scan { inspection, upload: Some(upload), .. }) = scan.map(|scan| *scan)
+        && !outgoing.body.is_end_stream()
+    {
+        let inner = std::mem::replace(&mut outgoing.body, body::empty());
+        outgoing.body = Body::new(Behind::new(inner, &outgoing.head.headers, inspection, upload)?);
+    }
+    egress.upstream.send(outgoing).await
 }
 
 /// Judges a request that is about to be sent, and uses up what lets it through once. What else would have it refused
@@ -247,14 +304,15 @@ impl Prepared {
 fn allow(
     exchange: &mut Exchange,
     snapshot: &Snapshot,
-    headers: &HeaderMap,
+    head: &mut http::request::Parts,
     length: Option<u64>,
-) -> Result<Arc<Route>, Refusal> {
+) -> Result<(Arc<Route>, Inspector), Refusal> {
     loop {
-        let permit = exchange.judge(snapshot)?;
+        let permit = judge(exchange, snapshot, head)?;
         let route = Arc::clone(&permit.route);
+        let inspector = inspect(exchange, snapshot, &route, head)?;
         let mut permits = vec![permit];
-        overrides(exchange, snapshot, headers, &mut permits)?;
+        overrides(exchange, snapshot, &head.headers, &mut permits)?;
         match (length, route.max_upload_bytes) {
             (Some(length), Some(limit)) if length > limit => return Err(too_large(limit).into()),
             _ => {}
@@ -265,9 +323,62 @@ fn allow(
         }
         // What was another request's is known to be from here on.
         if exchange.claim(&permits)? == Claim::Won {
-            return Ok(route);
+            return Ok((route, inspector));
         }
     }
+}
+
+/// Judges a request. One that is refused may have a secret in its path, which must not be told.
+fn judge(
+    exchange: &mut Exchange,
+    snapshot: &Snapshot,
+    head: &http::request::Parts,
+) -> Result<Permit, Refusal> {
+    exchange.judge(snapshot).map_err(|refusal| {
+        let path = target::path_of(&head.uri);
+        match inspect::covered_path(&snapshot.credentials.known(), path.path()) {
+            Some(path) => {
+                exchange.tells(&path);
+                // A hint and what could be asked for would have the path.
+                Refusal { hint: None, ask: None, ..refusal }
+            }
+            None => refusal,
+        }
+    })
+}
+
+/// Looks for secrets in the head of a request.
+fn inspect(
+    exchange: &mut Exchange,
+    snapshot: &Snapshot,
+    route: &Arc<Route>,
+    head: &mut http::request::Parts,
+) -> Result<Inspector, Refusal> {
+    let target = exchange.target().cloned();
+    let target = target.ok_or_else(|| Refusal::new(Reason::EgressFailed, "a request without a target"))?;
+    let mut inspector = Inspector::new(exchange.egress(), &target, route, snapshot);
+    let own = route.credential.as_ref().and_then(|name| snapshot.credentials.header(name));
+    let (looked, judged) =
+        inspect::look(&mut inspector, head.method.as_str(), &head.uri, &mut head.headers, own);
+    exchange.looked(looked.scanned, inspector.take_noted());
+    let Some(covered) = looked.uri else { return judged.map(|()| inspector) };
+    let path = target::path_of(&covered);
+    let is_same = path.path() == target::path_of(&head.uri).path();
+    exchange.tells(path.path());
+    judged?;
+    if route.on_secret == OnSecret::Redact {
+        head.uri = covered;
+        exchange.is_covered();
+        // It is another path now.
+        if !is_same && exchange.judge(snapshot)?.route != *route {
+            let detail = "the path without the secret belongs to another route";
+            return Err(Refusal {
+                rule: Some(route.source.clone()),
+                ..Refusal::new(Reason::SecretSent, detail)
+            });
+        }
+    }
+    Ok(inspector)
 }
 
 /// Judges what the headers make of a request at origins that let them override its method or its path.

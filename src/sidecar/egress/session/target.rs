@@ -62,6 +62,15 @@ impl Target {
             })
     }
 
+    /// The URL of a path here.
+    pub(super) fn url_of(&self, path: &PathAndQuery) -> String {
+        let scheme = match self.scheme {
+            Scheme::Https => "https",
+            Scheme::Http => "http",
+        };
+        format!("{scheme}://{}{path}", self.usual)
+    }
+
     /// The same for the rules.
     pub(super) fn as_rules(&self) -> rules::Target<'_> {
         rules::Target { scheme: self.scheme, host: &self.host, port: self.port }

@@ -19,9 +19,11 @@ use super::target::Target;
 use crate::policy::reason::Reason;
 use crate::policy::rules::Request;
 use crate::sidecar::egress::Egress;
+use crate::sidecar::egress::audit::Noted;
 use crate::sidecar::egress::body::BodyError;
 use crate::sidecar::egress::http1::check_trailers;
 use crate::sidecar::egress::live::Snapshot;
+use crate::sidecar::egress::refusal::Refusal;
 
 /// Where a body comes from.
 pub(super) enum Source {
@@ -55,7 +57,10 @@ impl Source {
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     sent: AtomicU64,
-    failure: OnceLock<BodyError>,
+    scanned: AtomicU64,
+    unread: AtomicBool,
+    found: Mutex<Vec<Noted>>,
+    failure: OnceLock<Refusal>,
     over: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
@@ -64,6 +69,42 @@ impl Progress {
     /// The bytes that were sent.
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes that are sent.
+    pub(super) fn count(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that were searched.
+    pub(super) fn scanned(&self, bytes: usize) {
+        self.scanned.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Says that it is packed in an unknown way: only what is sent was searched.
+    pub(super) fn unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Says what was found.
+    pub(super) fn found(&self, noted: Vec<Noted>) {
+        if !noted.is_empty() {
+            self.found.lock().unwrap_or_else(PoisonError::into_inner).extend(noted);
+        }
+    }
+
+    /// What was seen of it: bytes that were searched, what was found, and whether it could not be unpacked.
+    pub(super) fn seen(&self) -> (u64, Vec<Noted>, bool) {
+        let found = std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
+        (self.scanned.load(Ordering::Relaxed), found, self.unread.load(Ordering::Relaxed))
+    }
+
+    /// Says why it ends before its end: the first cause is the one of all others.
+    pub(super) fn fail(&self, refusal: Refusal) -> BodyError {
+        let Refusal { reason, detail, .. } = &refusal;
+        let error = BodyError { reason: *reason, detail: detail.clone() };
+        let _ = self.failure.set(refusal);
+        error
     }
 
     /// Says that the request has ended and is recorded: what is left of its body is not sent.
@@ -83,8 +124,22 @@ impl Progress {
         self.over.load(Ordering::Acquire)
     }
 
+    /// Counts bytes off that are not sent after all.
+    pub(super) fn kept_back(&self, bytes: usize) {
+        self.sent.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Whether the request still goes on.
+    pub(super) fn goes_on(&self, context: &Context<'_>) -> Result<(), BodyError> {
+        if self.is_over(context) {
+            let detail = "the request ended before its body did";
+            return Err(self.fail(Refusal::new(Reason::RequestTimeout, detail)));
+        }
+        Ok(())
+    }
+
     /// Why the body ended before its end.
-    pub(super) fn failure(&self) -> Option<&BodyError> {
+    pub(super) fn failure(&self) -> Option<&Refusal> {
         self.failure.get()
     }
 }
@@ -135,6 +190,8 @@ pub(super) struct Upload {
     judged: Judged,
     progress: Arc<Progress>,
     limit: Option<u64>,
+    /// The bytes that came.
+    taken: u64,
     stall: Duration,
     deadline: Deadline,
     /// Since when nothing came.
@@ -145,7 +202,7 @@ impl Upload {
     /// Limits a body to `limit` bytes, and its pauses to `stall`.
     pub(super) fn new(source: Source, judged: Judged, limit: Option<u64>, stall: Duration) -> Self {
         let (progress, deadline) = (Arc::default(), Deadline::default());
-        Self { source, judged, progress, limit, stall, deadline, waiting: None }
+        Self { source, judged, progress, limit, taken: 0, stall, deadline, waiting: None }
     }
 
     /// Tells how it goes.
@@ -154,9 +211,7 @@ impl Upload {
     }
 
     fn fail(&self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        // The first failure is the cause of all others.
-        let _ = self.progress.failure.set(error.clone());
-        Poll::Ready(Some(Err(error)))
+        Poll::Ready(Some(Err(self.progress.fail(error.into()))))
     }
 }
 
@@ -193,9 +248,9 @@ impl Body for Upload {
                     }
                 }
                 let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-                let sent = this.progress.sent.fetch_add(length, Ordering::Relaxed).saturating_add(length);
+                this.taken = this.taken.saturating_add(length);
                 match this.limit {
-                    Some(limit) if sent > limit => this.fail(too_large(limit)),
+                    Some(limit) if this.taken > limit => this.fail(too_large(limit)),
                     _ => Poll::Ready(Some(Ok(frame))),
                 }
             }

@@ -33,8 +33,11 @@ impl Upstream {
         let deadline = Instant::now() + self.limits.dial;
         let policy = &snapshot.policy;
         let Key { scheme, host, port, route, .. } = key;
-        let judge =
-            Judge { own: self.own.get().map(Vec::as_slice).unwrap_or_default(), private: route.private };
+        let judge = Judge {
+            own: self.own.get().map(Vec::as_slice).unwrap_or_default(),
+            shared: self.shared,
+            private: route.private,
+        };
         let stream = match &policy.upstream_proxy {
             None => {
                 let addresses = self.addresses(policy, host, deadline).await?;

@@ -21,6 +21,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
+use hickory_resolver::config::ResolveHosts;
 use http::header::{SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY};
 use http::uri::PathAndQuery;
 use http::{Method, Response, request, response};
@@ -89,23 +90,27 @@ pub(crate) struct Upstream {
     pool: Arc<Pool>,
     limits: Limits,
     own: OnceLock<Vec<SocketAddr>>,
+    /// Whether other sidecars are in the same container.
+    shared: bool,
     /// The connections that may still be made.
     permits: Arc<Semaphore>,
 }
 
 impl Upstream {
-    /// Prepares the way out.
+    /// Prepares the way out. With other sidecars in the same container (`shared`) its addresses are no upstream's, and
+    /// its `/etc/hosts` is the gate's.
     ///
     /// # Errors
     ///
     /// The resolver or TLS can't be set up.
-    pub(crate) fn new(roots: &Roots, limits: &Limits) -> anyhow::Result<Self> {
+    pub(crate) fn new(roots: &Roots, limits: &Limits, shared: bool) -> anyhow::Result<Self> {
         Ok(Self {
-            resolver: Resolver::system()?,
+            resolver: Resolver::system(if shared { ResolveHosts::Never } else { ResolveHosts::Auto })?,
             tls: Tls::new(Arc::clone(&roots.store))?,
             pool: Arc::default(),
             limits: limits.clone(),
             own: OnceLock::new(),
+            shared,
             permits: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
         })
     }

@@ -16,6 +16,8 @@ pub(super) const ADDRESSES: usize = 16;
 pub(super) struct Judge<'a> {
     /// The addresses that egress itself listens on.
     pub(super) own: &'a [SocketAddr],
+    /// Whether other sidecars share this machine's addresses: then none of them may be dialled, whatever the port.
+    pub(super) shared: bool,
     /// Whether an address that isn't public may be dialled.
     pub(super) private: bool,
 }
@@ -64,11 +66,12 @@ impl Judge<'_> {
             let everywhere = own.ip().is_unspecified() && address.is_loopback();
             own.port() == port && (own.ip().to_canonical() == address || everywhere)
         });
+        let own = own || (self.shared && address.is_loopback());
         own.then(|| itself(host, address))
     }
 
-    /// Refuses a connection that came out at egress itself: bound to every address, it is found at addresses of this
-    /// machine that only a connection shows.
+    /// Refuses a connection that came out at egress itself, or at a sidecar beside it: bound to every address, it is found
+    /// at addresses of this machine that only a connection shows. The kernel takes the address for both ends then.
     pub(super) fn check_connected(
         &self,
         host: &Host,
@@ -77,7 +80,7 @@ impl Judge<'_> {
     ) -> Result<(), Refusal> {
         let everywhere = self.own.iter().any(|own| own.ip().is_unspecified() && own.port() == peer.port());
         let here = local.ip().to_canonical() == peer.ip().to_canonical();
-        if everywhere && here { Err(itself(host, peer.ip())) } else { Ok(()) }
+        if (everywhere || self.shared) && here { Err(itself(host, peer.ip())) } else { Ok(()) }
     }
 }
 

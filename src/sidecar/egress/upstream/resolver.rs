@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::Name;
 use hickory_resolver::system_conf::parse_resolv_conf;
@@ -45,6 +45,8 @@ pub(super) type Read = fn(&Path) -> Result<(ResolverConfig, ResolverOpts)>;
 pub(super) struct Resolver {
     /// The file with the servers, and how it is read; none where they never change.
     source: Option<(PathBuf, Read)>,
+    /// Whether `/etc/hosts` has a say.
+    hosts: ResolveHosts,
     state: Mutex<State>,
 }
 
@@ -71,31 +73,32 @@ type Marks = [Option<Mark>; 2];
 impl Resolver {
     /// Reads the system's configuration. Without it only `/etc/hosts` has names, which suits a bottle whose names are
     /// all in `extra_hosts`.
-    pub(super) fn system() -> Result<Self> {
-        Self::following(Path::new("/etc/resolv.conf"), |path| {
-            Ok(parse_resolv_conf(fs::read_regular(path, MAX_FILE, Links::Followed)?)?)
-        })
+    pub(super) fn system(hosts: ResolveHosts) -> Result<Self> {
+        let read: Read = |path| Ok(parse_resolv_conf(fs::read_regular(path, MAX_FILE, Links::Followed)?)?);
+        Self::following(Path::new("/etc/resolv.conf"), read, hosts)
     }
 
     /// Reads a file, and reads it again when it has changed.
-    pub(super) fn following(path: &Path, read: Read) -> Result<Self> {
+    pub(super) fn following(path: &Path, read: Read, hosts: ResolveHosts) -> Result<Self> {
         let marks = marks(path);
         let made = match read(path) {
-            Ok((config, options)) => Made::new(config, options, None),
+            Ok((config, options)) => Made::new(config, options, hosts, None),
             Err(error) => {
-                Made::new(ResolverConfig::default(), ResolverOpts::default(), Some(error.to_string()))
+                let problem = Some(error.to_string());
+                Made::new(ResolverConfig::default(), ResolverOpts::default(), hosts, problem)
             }
         };
         let state = State { made: Arc::new(made?), looked: Instant::now(), marks };
-        Ok(Self { source: Some((path.to_owned(), read)), state: Mutex::new(state) })
+        Ok(Self { source: Some((path.to_owned(), read)), hosts, state: Mutex::new(state) })
     }
 
     /// Uses these servers, and no others.
     #[cfg(test)]
     pub(super) fn new(config: ResolverConfig, options: ResolverOpts) -> Result<Self> {
-        let made = Arc::new(Made::new(config, options, None)?);
+        let hosts = ResolveHosts::default();
+        let made = Arc::new(Made::new(config, options, hosts, None)?);
         let state = State { made, looked: Instant::now(), marks: [None; 2] };
-        Ok(Self { source: None, state: Mutex::new(state) })
+        Ok(Self { source: None, hosts, state: Mutex::new(state) })
     }
 
     /// The resolver with the servers of now. Where the files can't be read any more, or name no server (a writer may be
@@ -109,7 +112,7 @@ impl Resolver {
             let marks = marks(path);
             if marks != state.marks
                 && let Ok((config, options)) = read(path)
-                && let Ok(made) = Made::new(config, options, None)
+                && let Ok(made) = Made::new(config, options, self.hosts, None)
             {
                 (state.made, state.marks) = (Arc::new(made), marks);
             }
@@ -142,10 +145,16 @@ impl std::fmt::Debug for Resolver {
 }
 
 impl Made {
-    fn new(config: ResolverConfig, options: ResolverOpts, problem: Option<String>) -> Result<Self> {
+    fn new(
+        config: ResolverConfig,
+        options: ResolverOpts,
+        hosts: ResolveHosts,
+        problem: Option<String>,
+    ) -> Result<Self> {
         let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         *builder.options_mut() = options;
         let options = builder.options_mut();
+        options.use_hosts_file = hosts;
         options.cache_size = CACHED;
         options.positive_max_ttl = Some(LONGEST);
         options.negative_max_ttl = Some(LONGEST_FAILURE);

@@ -131,6 +131,11 @@ impl Checker {
         Ok(bytes.len() - rest.len())
     }
 
+    /// Whether the next byte begins a frame.
+    pub fn is_between(&self) -> bool {
+        self.state == State::First
+    }
+
     /// Whether a Close frame is complete.
     pub fn is_closed(&self) -> bool {
         self.state == State::Closed

@@ -89,6 +89,7 @@ impl Nginx {
             credential: None,
             on_secret: OnSecret::Block,
             max_upload_bytes: None,
+            strip_tools: Vec::new(),
         }
     }
 }

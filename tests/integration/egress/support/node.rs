@@ -60,6 +60,7 @@ impl Node {
             credential: None,
             on_secret: OnSecret::Block,
             max_upload_bytes: None,
+            strip_tools: Vec::new(),
         }
     }
 }

@@ -244,6 +244,7 @@ impl Origin {
             credential: None,
             on_secret: bottle::policy::egress::OnSecret::Block,
             max_upload_bytes: None,
+            strip_tools: Vec::new(),
         }
     }
 

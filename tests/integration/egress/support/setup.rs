@@ -56,6 +56,7 @@ impl Setup {
             extra_ca: vec![ca.display().to_string()],
             ask: None,
             on_refusal: None,
+            scanner: None,
             credentials: IndexMap::new(),
         };
         let env = vec![("SSL_CERT_FILE".to_owned(), system.display().to_string())];
@@ -68,6 +69,12 @@ impl Setup {
             self.policy.extra_hosts.entry(route.host.clone()).or_insert(Ipv4Addr::LOCALHOST.into());
         }
         self.policy.routes.push(route);
+        self
+    }
+
+    /// Has a second scanner look at what leaves.
+    pub(in super::super) fn scanner(mut self, url: String) -> Self {
+        self.policy.scanner = Some(url);
         self
     }
 
@@ -100,7 +107,8 @@ impl Setup {
     }
 
     pub(in super::super) fn credential(mut self, name: &str, inject: Inject, secret: SecretSource) -> Self {
-        let credential = Credential { source: "bottle.yaml:31".to_owned(), secret, inject };
+        let placeholder = Some(format!("bottle-placeholder-{name}"));
+        let credential = Credential { source: "bottle.yaml:31".to_owned(), secret, inject, placeholder };
         self.policy.credentials.insert(name.to_owned(), credential);
         self
     }

@@ -21,7 +21,7 @@ fn credentials(
     value: Option<impl Into<OsString>>,
     now: Instant,
 ) -> Credentials {
-    let credential = Credential { source: "bottle.yaml:7".to_owned(), secret, inject };
+    let credential = Credential { source: "bottle.yaml:7".to_owned(), secret, inject, placeholder: None };
     let value = value.map(Into::into);
     Credentials::read(&IndexMap::from([("key".to_owned(), credential)]), None, move |_| value.clone(), now)
 }

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use http::header::{SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
@@ -17,9 +18,11 @@ use super::inbound::Inbound;
 use super::{Flow, Session};
 use crate::policy::reason::Reason;
 use crate::sidecar::egress::http1::{Framing, Version, write_response};
+use crate::sidecar::egress::pipelock;
 use crate::sidecar::egress::refusal::Refusal;
 use crate::sidecar::egress::scrub::Frames;
 use crate::sidecar::egress::session::exchange::Exchange;
+use crate::sidecar::egress::session::inspect;
 use crate::sidecar::egress::session::request::Opened;
 use crate::sidecar::egress::session::wire::{Outbox, Reader, Shared};
 use crate::sidecar::egress::upstream::Io;
@@ -27,6 +30,15 @@ use crate::sidecar::egress::websocket::{Checker, Sender, Violation};
 
 /// How much of what the upstream sends is read at a time.
 const READ: usize = 8 << 10;
+
+/// The status code of a Close frame that says that a message violates a policy (RFC 6455, section 7.4.1).
+const POLICY: u16 = 1008;
+
+/// How long that frame may take to leave.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// The most bytes of its text: a control frame has 125, and two of them are the code.
+const CLOSE_TEXT: usize = 123;
 
 /// Checks what asks for another protocol: only a WebSocket is passed on, if the rules say so. Extensions are taken out,
 /// since with them frames could not be checked.
@@ -65,10 +77,21 @@ fn is_key(key: &[u8]) -> bool {
     key.len() == 24 && key.strip_suffix(b"==").is_some_and(|digits| digits.iter().all(digit))
 }
 
+/// Writes a Close frame that says why the connection ends.
+fn say_close(out: &mut BytesMut, refusal: &Refusal) {
+    let mut text = format!("{}: {}", refusal.reason.code(), refusal.detail);
+    while text.len() > CLOSE_TEXT {
+        text.pop();
+    }
+    out.extend_from_slice(&[0x88, u8::try_from(text.len() + 2).unwrap_or_default()]);
+    out.extend_from_slice(&POLICY.to_be_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
 impl Session {
     /// Tells the agent that the WebSocket is open, and passes frames on until it ends.
     pub(super) async fn relay(&mut self, opened: Opened) -> Flow {
-        let Opened { mut head, io, scrubber, exchange, signal } = opened;
+        let Opened { mut head, io, scrubber, inspector, scanned, exchange, signal } = opened;
         head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         let Inbound::Here(reader) = &mut self.inbound else { return Flow::Drop };
         let mut to_agent = Outbox::default();
@@ -79,6 +102,8 @@ impl Session {
             reader,
             upstream: io,
             scrubber,
+            inspector,
+            scanned,
             agent: Side::new(Sender::Client),
             origin: Side::new(Sender::Server),
             to_agent,
@@ -112,7 +137,25 @@ impl Session {
             }
             Err(refusal) => {
                 relay.exchange.refused(&refusal);
-                Flow::Drop
+                // The other reasons speak of a side that is gone, or of frames that can't be trusted.
+                if !matches!(
+                    refusal.reason,
+                    Reason::SecretSent
+                        | Reason::SecretPending
+                        | Reason::ScannerDenied
+                        | Reason::ScannerUnavailable
+                ) || !relay.origin.checker.is_between()
+                {
+                    return Flow::Drop;
+                }
+                let mut out = relay.to_agent;
+                say_close(&mut out.small, &refusal);
+                let (shared, until) = (&self.shared, Instant::now() + CLOSING);
+                let written = poll_fn(|context| match shared.poll_write(context, &mut out) {
+                    Poll::Ready(written) => Poll::Ready(written.is_ok()),
+                    Poll::Pending => deadline.poll(until, context).map(|()| false),
+                });
+                if written.await { Flow::Linger } else { Flow::Drop }
             }
         }
     }
@@ -151,6 +194,9 @@ struct Relay<'a> {
     reader: &'a mut Reader,
     upstream: Box<dyn Io>,
     scrubber: Option<Frames>,
+    inspector: Option<inspect::Frames>,
+    /// What the agent sends waits there for the second scanner.
+    scanned: Option<pipelock::Frames>,
     agent: Side,
     origin: Side,
     to_agent: Outbox,
@@ -161,7 +207,9 @@ struct Relay<'a> {
 impl Relay<'_> {
     fn is_over(&self) -> bool {
         let closed = self.agent.checker.is_closed() && self.origin.checker.is_closed();
-        (self.to_upstream.is_empty() && (self.agent.gone || closed))
+        let all_sent =
+            self.to_upstream.is_empty() && self.scanned.as_ref().is_none_or(pipelock::Frames::is_over);
+        (all_sent && (self.agent.gone || closed))
             || (self.to_agent.is_empty() && (self.origin.gone || closed))
     }
 
@@ -173,7 +221,8 @@ impl Relay<'_> {
     /// From the agent to the upstream.
     fn poll_up(&mut self, context: &mut Context<'_>) -> Result<bool, Refusal> {
         let mut moved = false;
-        if self.to_upstream.is_empty() && !self.agent.gone {
+        let has_room = self.scanned.as_ref().is_none_or(pipelock::Frames::takes);
+        if self.to_upstream.is_empty() && !self.agent.gone && has_room {
             // What followed the handshake at once is there already.
             if self.reader.buffer.is_empty()
                 && let Poll::Ready(read) = self.reader.poll_head(context)
@@ -181,11 +230,22 @@ impl Relay<'_> {
                 self.agent.gone = matches!(read, Ok(0) | Err(_));
             }
             let read = std::mem::take(&mut self.reader.buffer);
-            let checked = self.agent.check(&read, Reason::RequestMalformed, Checker::check)?;
-            self.exchange.sent(checked);
-            self.to_upstream = read;
-            self.to_upstream.truncate(checked);
-            moved |= checked > 0;
+            moved |= !read.is_empty();
+            self.to_upstream = self.look(read)?;
+            if let Some(scanned) = &mut self.scanned {
+                let taken = scanned.push(&self.to_upstream.split());
+                taken.map_err(|violation| Refusal::new(Reason::RequestMalformed, violation.to_string()))?;
+            }
+            self.exchange.sent(self.to_upstream.len());
+        }
+        if let Some(scanned) = &mut self.scanned {
+            while self.to_upstream.len() < READ
+                && let Poll::Ready(frames) = scanned.poll_next(context)
+            {
+                let frames = frames?;
+                self.exchange.sent(frames.len());
+                self.to_upstream.extend_from_slice(&frames);
+            }
         }
         while !self.to_upstream.is_empty() {
             match Pin::new(&mut self.upstream).poll_write(context, &self.to_upstream) {
@@ -204,6 +264,21 @@ impl Relay<'_> {
             self.origin.gone = true;
         }
         Ok(moved)
+    }
+
+    /// Checks and looks into what the agent sent, and gives what goes on.
+    fn look(&mut self, mut read: BytesMut) -> Result<BytesMut, Refusal> {
+        let Some(inspector) = &mut self.inspector else {
+            let checked = self.agent.check(&read, Reason::RequestMalformed, Checker::check)?;
+            read.truncate(checked);
+            return Ok(read);
+        };
+        let passed = inspector.pass(&mut self.agent.checker, &read);
+        let (scanned, found) = inspector.take_seen();
+        self.exchange.looked(scanned, found);
+        let (checked, passed) = passed?;
+        self.agent.gone |= checked < read.len();
+        Ok(passed)
     }
 
     /// From the upstream to the agent.

@@ -25,6 +25,7 @@ use crate::sidecar::egress::http1::{Decoded, Decoder, HeadLimits, ResponseHead, 
 use crate::sidecar::egress::limits::Limits;
 use crate::sidecar::egress::live::Live;
 use crate::sidecar::egress::metrics::Metrics;
+use crate::sidecar::egress::pipelock::Scanner;
 use crate::sidecar::egress::tls::{Authority, Roots};
 use crate::sidecar::egress::upstream::{Io, Upstream};
 use crate::sidecar::egress::{Egress, session};
@@ -73,11 +74,12 @@ impl Bottle {
         let egress = Arc::new(Egress {
             live,
             authority: Authority::open(&state, &trust, &roots).unwrap(),
-            upstream: Upstream::new(&roots, &limits).unwrap(),
+            upstream: Upstream::new(&roots, &limits, false).unwrap(),
             audit: Arc::new(Audit::open(&state, Readers::Owner).unwrap()),
             reporter: None,
             entered: None,
             held: Arc::new(tokio::sync::Semaphore::new(session::MOST_HELD)),
+            scanner: Arc::new(Scanner::new(&limits)),
             metrics: Metrics::default(),
             limits,
         });

@@ -16,7 +16,7 @@ fn host() -> Host {
 fn keep(private: bool, own: &[&str], addresses: &[&str]) -> Result<Vec<String>, Refusal> {
     let own: Vec<_> = own.iter().map(|own| own.parse().unwrap()).collect();
     let addresses: Vec<_> = addresses.iter().map(|address| address.parse().unwrap()).collect();
-    let kept = Judge { own: &own, private }.keep(&host(), 443, &addresses)?;
+    let kept = Judge { own: &own, shared: false, private }.keep(&host(), 443, &addresses)?;
     Ok(kept.iter().map(ToString::to_string).collect())
 }
 
@@ -77,12 +77,30 @@ async fn a_connection_that_comes_out_at_egress_itself_is_refused() {
     let (port, _) = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
     let local = SocketAddr::from(([10, 1, 1, 1], 40_000));
     let own = [SocketAddr::from(([0, 0, 0, 0], port))];
-    let judge = Judge { own: &own, private: true };
+    let judge = Judge { own: &own, shared: false, private: true };
     assert!(judge.check_connected(&host(), local, SocketAddr::from(([10, 1, 1, 1], port))).is_err());
     assert!(judge.check_connected(&host(), local, SocketAddr::from(([10, 1, 1, 2], port))).is_ok());
     let upstream = upstream(limits());
     upstream.avoid(own.to_vec());
     assert_eq!(send(&upstream, get(port)).await.unwrap_err().reason, Reason::AddressPrivate);
+}
+
+/// Beside other sidecars: the operator's page, the gate and the agent's desk are at egress's own addresses.
+#[tokio::test]
+async fn in_a_container_with_other_sidecars_none_of_its_addresses_is_dialled() {
+    let (port, connections) = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
+    let judge = Judge { own: &[], shared: true, private: true };
+    for address in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
+        assert!(judge.keep(&host(), port, &[address.parse().unwrap()]).is_err(), "{address}");
+    }
+    // The address of another interface: only the connection shows that nobody else has it.
+    let own = SocketAddr::from(([172, 20, 0, 2], port));
+    assert!(judge.check_connected(&host(), SocketAddr::from(([172, 20, 0, 2], 40_000)), own).is_err());
+    let other = SocketAddr::from(([172, 20, 0, 3], port));
+    assert!(judge.check_connected(&host(), SocketAddr::from(([172, 20, 0, 2], 40_000)), other).is_ok());
+    let upstream = Upstream { shared: true, ..upstream(limits()) };
+    assert_eq!(send(&upstream, get(port)).await.unwrap_err().reason, Reason::AddressPrivate);
+    assert_eq!(count(&connections), 0);
 }
 
 #[tokio::test]

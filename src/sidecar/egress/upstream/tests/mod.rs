@@ -12,6 +12,7 @@ mod resolver;
 mod tls;
 mod websocket;
 
+use hickory_resolver::config::ResolveHosts;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -54,6 +55,8 @@ fn limits() -> Limits {
         answer: long,
         half_closed: long,
         drain: long,
+        scan: long,
+        scans: 4,
     }
 }
 
@@ -63,12 +66,13 @@ fn upstream(limits: Limits) -> Upstream {
 
 fn trusting(roots: Arc<RootCertStore>, limits: Limits) -> Upstream {
     Upstream {
-        resolver: Resolver::system().unwrap(),
+        resolver: Resolver::system(ResolveHosts::Auto).unwrap(),
         tls: Tls::new(roots).unwrap(),
         pool: Arc::default(),
         permits: Arc::new(tokio::sync::Semaphore::new(limits.connections)),
         limits,
         own: std::sync::OnceLock::new(),
+        shared: false,
     }
 }
 
@@ -82,6 +86,7 @@ fn policy() -> EgressPolicy {
         extra_ca: Vec::new(),
         ask: None,
         on_refusal: None,
+        scanner: None,
         credentials: IndexMap::default(),
     }
 }
@@ -104,6 +109,7 @@ fn route(private: bool) -> Arc<Route> {
         credential: None,
         on_secret: OnSecret::Block,
         max_upload_bytes: None,
+        strip_tools: Vec::new(),
     })
 }
 

@@ -6,12 +6,12 @@ use super::address::{dns, dns_config};
 use super::*;
 
 /// A file that says the port of the one server.
-fn follow(path: &Path) -> Resolver {
-    Resolver::following(path, |path| {
+fn follow(path: &Path, hosts: ResolveHosts) -> Resolver {
+    let read = |path: &Path| {
         let port = crate::fs::read_to_string(path)?.parse()?;
         Ok((dns_config(port), hickory_resolver::config::ResolverOpts::default()))
-    })
-    .unwrap()
+    };
+    Resolver::following(path, read, hosts).unwrap()
 }
 
 /// Writes the file in place.
@@ -40,7 +40,7 @@ async fn servers_that_change_are_read_anew() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("resolv.conf");
     write(&path, &before.port.to_string());
-    let resolver = follow(&path);
+    let resolver = follow(&path, ResolveHosts::Auto);
     assert_eq!(resolved(&resolver, "a.example.org").await, Some([10, 0, 0, 1].into()));
     // Written in place, as Docker does; what was kept of the other server is forgotten.
     write(&path, &after.port.to_string());
@@ -56,7 +56,7 @@ async fn a_file_without_servers_leaves_those_of_before() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("resolv.conf");
     write(&path, &server.port.to_string());
-    let resolver = follow(&path);
+    let resolver = follow(&path, ResolveHosts::Auto);
     write(&path, "");
     // Longer than the time between two looks.
     let since = std::time::Instant::now();
@@ -74,8 +74,24 @@ async fn servers_that_come_later_are_found() {
     let server = dns(&[[10, 0, 0, 1]]);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("resolv.conf");
-    let resolver = follow(&path);
+    let resolver = follow(&path, ResolveHosts::Auto);
     assert_eq!(resolved(&resolver, "a.example.org").await, None);
     write(&path, &server.port.to_string());
     becomes(&resolver, "a.example.org", [10, 0, 0, 1]).await;
+}
+
+/// In a container with other sidecars the file is the gate's: `localhost` is in it on every machine.
+#[tokio::test]
+async fn a_hosts_file_that_is_another_sidecars_has_no_say() {
+    let server = dns(&[[10, 0, 0, 3]]);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("resolv.conf");
+    write(&path, &server.port.to_string());
+    let name = crate::fs::read_to_string(Path::new("/etc/hosts")).unwrap();
+    let names =
+        name.lines().filter(|line| !line.starts_with('#')).flat_map(|line| line.split_whitespace().skip(1));
+    // The names of this machine itself have an answer of their own (RFC 6761).
+    let name = names.filter(|name| !name.contains("localhost")).last().unwrap_or("a.example.org").to_owned();
+    let resolver = follow(&path, ResolveHosts::Never);
+    assert_eq!(resolved(&resolver, &name).await, Some([10, 0, 0, 3].into()), "{name}");
 }
