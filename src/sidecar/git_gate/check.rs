@@ -10,13 +10,14 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{config, message};
 use crate::cli::EXIT_OK;
+use crate::sidecar::listen::Listen;
 
 /// Check that the gate serves a repository
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The port on which the gate listens
-    #[arg(long, default_value_t = 9418)]
-    port: u16,
+    /// The address on which the gate listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9418")]
+    at: Listen,
     /// The user id for the check [default: one's own]
     #[arg(long)]
     git_user: Option<u32>,
@@ -24,7 +25,8 @@ pub(super) struct Args {
 
 /// Runs the check; an error is the reason why the gate isn't healthy.
 pub(super) fn run(args: &Args) -> Result<u8> {
-    let url = format!("git://127.0.0.1:{}/{}.git", args.port, config::HEALTH);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let url = format!("git://{}/{}.git", runtime.block_on(args.at.address())?, config::HEALTH);
     let mut command = Command::new("git");
     command.args(["ls-remote", "--", &url]).current_dir("/").env_clear();
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());

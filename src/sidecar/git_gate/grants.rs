@@ -47,7 +47,7 @@ pub(crate) fn granted(grants: &Grants, repository: &str) -> Granted {
     let mut granted = Granted::default();
     // What is allowed without one for a single push doesn't use it up.
     let (once, lasting): (Vec<_>, Vec<_>) = grants.iter().partition(|(_, grant)| grant.once);
-    for (name, Grant { version: _, until, once, routes: _, push, findings }) in
+    for (name, Grant { version: _, until, once, routes: _, push, findings, secrets: _ }) in
         lasting.into_iter().chain(once)
     {
         let push = push.iter().filter(|push| push.repository == repository);
@@ -64,7 +64,7 @@ pub(crate) fn granted(grants: &Grants, repository: &str) -> Granted {
 }
 
 fn check(name: &str, grant: &Grant, policy: &GatePolicy) -> Result<(), String> {
-    let Grant { version, until: _, once: _, routes: _, push, findings } = grant;
+    let Grant { version, until: _, once: _, routes: _, push, findings, secrets: _ } = grant;
     if *version != VERSION {
         return Err(format!("its format has version {version}; this program reads version {VERSION}"));
     }

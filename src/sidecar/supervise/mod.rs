@@ -16,7 +16,7 @@ mod lines;
 mod operator;
 mod preflight;
 mod refused;
-mod rule;
+pub(crate) mod rule;
 mod run;
 mod serve;
 mod state;

@@ -11,11 +11,12 @@ use super::rule::{Rule, allows, covers};
 use crate::manifest::values::RefPattern;
 use crate::policy::egress::{Deny, EgressPolicy, OnSecret, Route, Scheme};
 use crate::policy::gate::{PushOperation, PushRule, Repository};
-use crate::policy::grant::{AllowedFinding, Grant, GrantedPush};
+use crate::policy::grant::{AllowedFinding, AllowedSecret, Grant, GrantedPush};
 use crate::policy::host::Host;
 use crate::policy::path::Pattern;
 use crate::policy::reason::Reason;
 use crate::policy::rules::Rules;
+use crate::policy::secret::NotASecretId;
 
 /// What a rule's source is until it is granted.
 const SOURCE: &str = "request";
@@ -34,7 +35,7 @@ pub(super) fn rule(ask: &Ask, policies: &Policies) -> Result<Rule, Refused> {
     match ask {
         Ask::Route(ask) => route(ask, policies).map(Rule::Route),
         Ask::Push(ask) => push(ask, policies).map(Rule::Push),
-        Ask::Exception(ask) => finding(ask, policies).map(Rule::Finding),
+        Ask::Exception(ask) => exception(ask, policies),
     }
 }
 
@@ -48,6 +49,7 @@ pub(super) fn check(rule: &Rule, policies: &Policies) -> Result<(), Refused> {
         Rule::Route(route) => check_route(route, egress(policies)?),
         Rule::Push(push) => check_push(push, policies),
         Rule::Finding(finding) => repository(&finding.repository, policies).map(|_| ()),
+        Rule::Secret(secret) => check_secret(secret, policies),
     }?;
     let grant = rule.grant("g-preflight", Some(u64::MAX), true);
     let text = serde_yaml::to_string(&grant).unwrap_or_default();
@@ -73,7 +75,8 @@ pub(super) fn narrowed(rule: Rule, asked: &Rule, policies: &Policies) -> Result<
         Rule::Push(GrantedPush { repository, rule }) => {
             Rule::Push(GrantedPush { repository, rule: push_rule(&rule.refs, &rule.allow)? })
         }
-        Rule::Finding(finding) => Rule::Finding(finding),
+        Rule::Secret(secret) => Rule::Secret(AllowedSecret { source: SOURCE.to_owned(), ..secret }),
+        rule @ Rule::Finding(_) => rule,
     };
     if !rule.is_within(asked) {
         return Err(Refused::new(
@@ -102,7 +105,7 @@ pub(super) fn is_in_manifest(rule: &Rule, policies: &Policies) -> bool {
                 })
             })
         }),
-        Rule::Finding(_) => false,
+        Rule::Finding(_) | Rule::Secret(_) => false,
     }
 }
 
@@ -168,6 +171,7 @@ fn route(ask: &RouteAsk, policies: &Policies) -> Result<Route, Refused> {
         websocket: *websocket,
         on_secret: OnSecret::default(),
         max_upload_bytes: None,
+        strip_tools: stripped(&host, policy),
     };
     check(&Rule::Route(route.clone()), policies)?;
     if policy.routes.iter().any(|have| allows(have, &route)) {
@@ -178,6 +182,15 @@ fn route(ask: &RouteAsk, policies: &Policies) -> Result<Route, Refused> {
         ));
     }
     Ok(route)
+}
+
+/// The tools that the manifest has taken out of requests to a host, whatever the route: no approval brings them back.
+fn stripped(host: &str, policy: &EgressPolicy) -> Vec<String> {
+    let known = policy.routes.iter().filter(|have| have.host == host);
+    let mut tools: Vec<String> = known.flat_map(|have| have.strip_tools.iter().cloned()).collect();
+    tools.sort();
+    tools.dedup();
+    tools
 }
 
 /// The host in the form of a policy. An address is only one that the manifest names: what lies on the operator's own
@@ -292,10 +305,49 @@ fn check_push(push: &GrantedPush, policies: &Policies) -> Result<(), Refused> {
     Err(invalid("the refs are not in their one form", "name refs such as `refs/heads/agent/**`"))
 }
 
-fn finding(ask: &ExceptionAsk, policies: &Policies) -> Result<AllowedFinding, Refused> {
-    repository(&ask.repository, policies)?;
-    let is_id = ask
-        .finding
+fn exception(ask: &ExceptionAsk, policies: &Policies) -> Result<Rule, Refused> {
+    let ExceptionAsk { repository, host, finding: id } = ask;
+    match (repository, host) {
+        (Some(repository), None) => finding(repository, id, policies).map(Rule::Finding),
+        (None, Some(host)) => secret(host, id, policies).map(Rule::Secret),
+        (Some(_), Some(_)) | (None, None) => Err(invalid(
+            "it names neither a repository nor a host, or both",
+            "name the `repository` for a push, or the `host` for a request",
+        )),
+    }
+}
+
+/// An exception for a secret that a request carried.
+fn secret(host: &str, id: &str, policies: &Policies) -> Result<AllowedSecret, Refused> {
+    let finding = id.parse().map_err(|error: NotASecretId| {
+        invalid(error.to_string(), "send the id that the refusal of the request says")
+    })?;
+    let host = Host::normalise(host).map_err(|error| {
+        invalid(error.to_string(), "name the host of the request, such as `api.example.org`")
+    })?;
+    let secret = AllowedSecret { source: SOURCE.to_owned(), host: host.to_string(), finding };
+    check_secret(&secret, policies)?;
+    Ok(secret)
+}
+
+/// Only a route of the manifest can ask: where none does, egress would pass over the grant.
+fn check_secret(secret: &AllowedSecret, policies: &Policies) -> Result<(), Refused> {
+    let asks = |route: &Route| {
+        let below = route.host.strip_prefix('*').is_some_and(|domain| secret.host.ends_with(domain));
+        route.on_secret == OnSecret::Ask && (below || route.host == secret.host)
+    };
+    if egress(policies)?.routes.iter().any(asks) {
+        return Ok(());
+    }
+    Err(invalid(
+        "no route to this host has `on_secret: ask`",
+        "take the secret out of the request; only the manifest can say that the operator is asked",
+    ))
+}
+
+fn finding(repository: &str, id: &str, policies: &Policies) -> Result<AllowedFinding, Refused> {
+    self::repository(repository, policies)?;
+    let is_id = id
         .strip_prefix("f-")
         .is_some_and(|rest| rest.len() == 16 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
     if !is_id {
@@ -304,5 +356,5 @@ fn finding(ask: &ExceptionAsk, policies: &Policies) -> Result<AllowedFinding, Re
             "send the id that the refusal of the push says: `f-` and 16 digits",
         ));
     }
-    Ok(AllowedFinding { repository: ask.repository.clone(), finding: ask.finding.to_ascii_lowercase() })
+    Ok(AllowedFinding { repository: repository.to_owned(), finding: id.to_ascii_lowercase() })
 }

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::egress::{OnSecret, Route, Scheme};
 use crate::policy::glob;
-use crate::policy::grant::{AllowedFinding, Grant, GrantedPush, VERSION};
+use crate::policy::grant::{AllowedFinding, AllowedSecret, Grant, GrantedPush, VERSION};
 use crate::policy::path::Pattern;
+use crate::render::escape::json;
 use crate::sidecar::grants;
 
 /// One rule.
@@ -16,8 +17,10 @@ pub(crate) enum Rule {
     Route(Route),
     /// A push rule of the gate.
     Push(GrantedPush),
-    /// A secret finding that may pass.
+    /// A secret finding that may pass the gate.
     Finding(AllowedFinding),
+    /// A secret that may be sent to a host.
+    Secret(AllowedSecret),
 }
 
 /// The sidecar that enforces a rule.
@@ -44,15 +47,15 @@ impl Rule {
     /// Who enforces it.
     pub(crate) fn enforcer(&self) -> Enforcer {
         match self {
-            Self::Route(_) => Enforcer::Egress,
+            Self::Route(_) | Self::Secret(_) => Enforcer::Egress,
             Self::Push(_) | Self::Finding(_) => Enforcer::GitGate,
         }
     }
 
     /// The grant that has this rule and no other. The rule's source names the grant.
     pub(crate) fn grant(&self, id: &str, until: Option<u64>, once: bool) -> Grant {
-        let (routes, push, findings) = (Vec::new(), Vec::new(), Vec::new());
-        let mut grant = Grant { version: VERSION, until, once, routes, push, findings };
+        let (routes, push, findings, secrets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut grant = Grant { version: VERSION, until, once, routes, push, findings, secrets };
         let source = grants::source_of(id);
         match self.clone() {
             Self::Route(route) => grant.routes.push(Route { source, ..route }),
@@ -61,6 +64,7 @@ impl Rule {
                 grant.push.push(push);
             }
             Self::Finding(finding) => grant.findings.push(finding),
+            Self::Secret(secret) => grant.secrets.push(AllowedSecret { source, ..secret }),
         }
         grant
     }
@@ -68,46 +72,24 @@ impl Rule {
     /// The rule in the manifest's own notation, with where it belongs as a comment line before it.
     pub(crate) fn manifest(&self) -> String {
         match self {
-            Self::Route(route) => {
-                let mut keys = vec![format!("host: {}", quoted(&route.host))];
-                let usual = match route.scheme {
-                    Scheme::Https => 443,
-                    Scheme::Http => {
-                        keys.push("scheme: http".to_owned());
-                        80
-                    }
-                };
-                if route.ports != [usual] {
-                    let ports: Vec<_> = route.ports.iter().map(u16::to_string).collect();
-                    keys.push(format!("ports: [{}]", ports.join(", ")));
-                }
-                if route.methods != ["GET", "HEAD"] {
-                    keys.push(format!("methods: [{}]", route.methods.join(", ")));
-                }
-                if route.paths != ["/**"] {
-                    keys.push(format!("paths: [{}]", list(&route.paths)));
-                }
-                if route.websocket {
-                    keys.push("websocket: true".to_owned());
-                }
-                if route.private {
-                    keys.push("private: true".to_owned());
-                }
-                if let Some(credential) = &route.credential {
-                    keys.push(format!("credential: {}", quoted(credential)));
-                }
-                format!("# egress: routes:\n- {{ {} }}", keys.join(", "))
-            }
+            Self::Route(route) => format!("# egress: routes:\n- {}", written(route)),
             Self::Push(GrantedPush { repository, rule }) => {
                 let allow: Vec<_> = rule.allow.iter().map(|operation| operation.text()).collect();
                 format!(
                     "# git: {repository}: push:\n- {{ refs: {}, allow: [{}] }}",
-                    quoted(&rule.refs),
+                    json(&rule.refs),
                     allow.join(", ")
                 )
             }
             Self::Finding(AllowedFinding { repository, finding }) => {
                 format!("# git: {repository}: finding {finding}; only a grant can let it pass")
+            }
+            Self::Secret(AllowedSecret { source: _, host, finding }) => {
+                let what = finding.plain();
+                format!(
+                    "# egress: {what} may be sent to {}; only a grant can let it pass: {finding}",
+                    json(host)
+                )
             }
         }
     }
@@ -121,6 +103,7 @@ impl Rule {
                     && (new.credential.is_none() || new.credential == old.credential)
                     && (new.on_secret == OnSecret::Block || new.on_secret == old.on_secret)
                     && is_at_most(new.max_upload_bytes, old.max_upload_bytes)
+                    && old.strip_tools.iter().all(|tool| new.strip_tools.contains(tool))
             }
             (Self::Push(new), Self::Push(old)) => {
                 new.repository == old.repository
@@ -128,6 +111,7 @@ impl Rule {
                     && new.rule.allow.iter().all(|operation| old.rule.allow.contains(operation))
             }
             (Self::Finding(new), Self::Finding(old)) => new == old,
+            (Self::Secret(new), Self::Secret(old)) => new.host == old.host && new.finding == old.finding,
             _ => false,
         }
     }
@@ -158,6 +142,7 @@ pub(super) fn covers(wide: &Route, narrow: &Route) -> bool {
         && wide.credential == narrow.credential
         && wide.on_secret == narrow.on_secret
         && is_at_most(narrow.max_upload_bytes, wide.max_upload_bytes)
+        && wide.strip_tools.iter().all(|tool| narrow.strip_tools.contains(tool))
 }
 
 /// Without a number there is no limit.
@@ -176,11 +161,41 @@ fn is_ref_within(narrow: &str, wide: &str) -> bool {
     narrow == wide || (!could_be_default && glob::is_within(narrow.as_bytes(), wide.as_bytes()))
 }
 
-fn list(texts: &[String]) -> String {
-    texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", ")
+/// A route in the manifest's own notation, as a flow mapping.
+pub(crate) fn written(route: &Route) -> String {
+    let mut keys = vec![format!("host: {}", json(&route.host))];
+    let usual = match route.scheme {
+        Scheme::Https => 443,
+        Scheme::Http => {
+            keys.push("scheme: http".to_owned());
+            80
+        }
+    };
+    if route.ports != [usual] {
+        let ports: Vec<_> = route.ports.iter().map(u16::to_string).collect();
+        keys.push(format!("ports: [{}]", ports.join(", ")));
+    }
+    if route.methods != ["GET", "HEAD"] {
+        keys.push(format!("methods: [{}]", route.methods.join(", ")));
+    }
+    if route.paths != ["/**"] {
+        keys.push(format!("paths: [{}]", list(&route.paths)));
+    }
+    if route.websocket {
+        keys.push("websocket: true".to_owned());
+    }
+    if route.private {
+        keys.push("private: true".to_owned());
+    }
+    if let Some(credential) = &route.credential {
+        keys.push(format!("credential: {}", json(credential)));
+    }
+    if !route.strip_tools.is_empty() {
+        keys.push(format!("strip_tools: [{}]", route.strip_tools.join(", ")));
+    }
+    format!("{{ {} }}", keys.join(", "))
 }
 
-/// A double-quoted scalar, the same in JSON and YAML.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+fn list(texts: &[String]) -> String {
+    texts.iter().map(|text| json(text)).collect::<Vec<_>>().join(", ")
 }

@@ -19,6 +19,7 @@ use crate::fs;
 use crate::sidecar::listen::Listen;
 use crate::sidecar::log;
 use crate::sidecar::text::hex;
+use crate::sidecar::user::become_user;
 
 /// How often what is over is looked for at least.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -58,6 +59,9 @@ pub(super) struct Serve {
     /// The port under which the operator's browser reaches that address [default: the address's own]
     #[arg(long, value_name = "PORT")]
     operator_port: Option<u16>,
+    /// The user to become at the start; only root can
+    #[arg(long, value_name = "ID")]
+    user: Option<u32>,
 }
 
 /// Runs until a signal ends it.
@@ -73,7 +77,11 @@ pub(super) fn run(args: Serve) -> Result<u8> {
         listen,
         operator,
         operator_port,
+        user,
     } = args;
+    if let Some(user) = user {
+        become_user(user)?;
+    }
     fs::create_dir_all(&state)?;
     fs::create_dir_all(&grants)?;
     let token = token(&state)?;

@@ -224,7 +224,7 @@ fn a_push_that_is_too_large_is_cut_off() {
 fn the_health_check_needs_the_daemon_and_the_broker_but_no_upstream() {
     let mut world = World::new();
     world.sshd.stop();
-    let port = format!("--port={}", world.gate.port);
+    let port = format!("--at=127.0.0.1:{}", world.gate.port);
     let check = || {
         let mut check = Command::new(env!("CARGO_BIN_EXE_bottle"));
         super::support::Ran::from(check.args(["sidecar", "git-gate", "check", &port]).output().unwrap())

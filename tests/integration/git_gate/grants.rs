@@ -24,6 +24,7 @@ fn none() -> Grant {
         routes: Vec::new(),
         push: Vec::new(),
         findings: Vec::new(),
+        secrets: Vec::new(),
     }
 }
 

@@ -187,7 +187,7 @@ fn the_token_and_the_port_come_from_compose() {
     ] {
         let publishers = publishers.replace("PORT", &world.operator.port().to_string());
         let docker = format!(
-            "#!/bin/sh\ncase \"$*\" in\n'compose exec -T supervise cat /var/lib/bottle/supervise/token') cat state/token;;\n\
+            "#!/bin/sh\ncase \"$*\" in\n'compose exec -T --user 9444 supervise cat /var/lib/bottle/supervise/token') cat state/token;;\n\
              'compose ps --format json supervise') echo '{publishers}';;\n*) echo \"what is $*\" >&2; exit 1;;\nesac\n"
         );
         assert!(with_docker(&world, &docker).ok().contains(&id));

@@ -313,7 +313,7 @@ fn tell(content: &Content, judged: &Judged<'_>, told: Vec<Told>, secrets: &[Stri
         redact(&mut subject, secrets);
         // The id stands behind what is redacted: it must be whole, and no part of it is ever a secret.
         let detail = format!("{detail} [{id}]");
-        let exception = ExceptionAsk { repository: name.to_owned(), finding: id.clone() };
+        let exception = ExceptionAsk { repository: Some(name.to_owned()), host: None, finding: id.clone() };
         let ask = Some(Ask::Exception(exception));
         verdict.refusals.push(Refusal { reason: Reason::SecretFound, subject, detail, rule: None, ask });
         if !verdict.findings.contains(&id) {

@@ -64,7 +64,11 @@ mod tests {
     }
     #[test]
     fn what_to_ask_is_told_only_where_somebody_listens_and_once() {
-        let ask = Ask::Exception(ExceptionAsk { repository: "app".into(), finding: "f-0123".into() });
+        let ask = Ask::Exception(ExceptionAsk {
+            repository: Some("app".into()),
+            host: None,
+            finding: "f-0123".into(),
+        });
         let refusal = |subject: &str| Refusal {
             reason: Reason::SecretFound,
             subject: subject.into(),

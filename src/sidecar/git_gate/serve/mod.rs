@@ -11,7 +11,6 @@ mod request;
 
 use std::collections::HashMap;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,6 +29,7 @@ use crate::fs;
 use crate::policy::gate::{GatePolicy, Repository};
 use crate::policy::reason::Reason;
 use crate::process::{self, Limits};
+use crate::sidecar::listen::Listen;
 use connection::Connection;
 use freshness::Served;
 use grants::Watch;
@@ -71,7 +71,7 @@ pub(super) struct Settings {
     gitleaks_config: PathBuf,
     /// The address to listen on
     #[arg(long)]
-    listen: SocketAddr,
+    listen: Listen,
     /// The directory of the operator's grants
     #[arg(long, value_name = "DIR")]
     grants: Option<PathBuf>,
@@ -180,8 +180,9 @@ async fn serve(args: Args, policy: GatePolicy) -> Result<u8> {
             log::line("scan", &format!("no warm scanner any more, each push starts its own: {error}"));
         }
     });
-    let listener = TcpListener::bind(gate.settings.listen).await;
-    let listener = listener.with_context(|| format!("could not listen on {}", gate.settings.listen))?;
+    let listen = gate.settings.listen.address().await?;
+    let listener = TcpListener::bind(listen).await;
+    let listener = listener.with_context(|| format!("could not listen on {listen}"))?;
     let address = listener.local_addr()?;
     if let Some(audit) = &gate.audit {
         audit.start(address);

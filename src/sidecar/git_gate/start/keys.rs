@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use tokio::process::Command;
 
 use super::super::{broker, message};
 use super::{Args, Parts, command, ourselves, succeed};
@@ -55,9 +56,19 @@ async fn remove_stale(socket: &Path, user: Option<u32>) -> Result<()> {
 
 /// Reads a file as its owner: root without the right to override permissions could not.
 pub(super) async fn read_as_owner(path: &Path) -> Result<Vec<u8>> {
-    let mut cat = command("cat", change_to(path)?);
-    cat.arg("--").arg(path);
+    let cat = cat(path)?;
     succeed(cat, &format!("read `{}`", path.display())).await
+}
+
+/// The command that prints a file as its owner. The group stays root's: where other sidecars are in the same container, it
+/// alone may look into the directories with the operator's files.
+fn cat(path: &Path) -> Result<Command> {
+    let mut cat = command("cat", None);
+    if let Some(owner) = change_to(path)? {
+        cat.uid(owner);
+    }
+    cat.arg("--").arg(path);
+    Ok(cat)
 }
 
 fn owner(path: &Path) -> Result<u32> {
@@ -76,8 +87,8 @@ async fn add(args: &Args, name: &str, file: &Path, socket: &Path) -> Result<()> 
     let (reader, writer) = std::io::pipe()?;
     let cat = {
         // Dropped at the end of the block: it holds the end of the pipe whose closing ssh-add waits for.
-        let mut cat = command("cat", change_to(file)?);
-        cat.arg("--").arg(file).stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+        let mut cat = cat(file)?;
+        cat.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
         cat.spawn().with_context(|| format!("{name}: could not read the identity file"))?
     };
     let mut add = command("ssh-add", args.keys_user);

@@ -169,7 +169,9 @@ fn is_plain(ask: &Ask) -> bool {
             methods.iter().chain(paths).chain([host]).collect()
         }
         Ask::Push(PushAsk { repository, refs, operations: _ }) => vec![repository, refs],
-        Ask::Exception(ExceptionAsk { repository, finding }) => vec![repository, finding],
+        Ask::Exception(ExceptionAsk { repository, host, finding }) => {
+            repository.iter().chain(host).chain([finding]).collect()
+        }
     };
     texts.into_iter().all(|text| neutral(text.as_bytes()) == *text)
 }

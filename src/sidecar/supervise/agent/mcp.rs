@@ -229,9 +229,9 @@ impl Name {
             ),
             Self::RequestException => (
                 "Ask to let a finding pass",
-                "Asks the operator to let one secret finding pass, by the id that the refusal of your push named (`f-` and 16 \
-                 digits). Only for what is no secret, such as a made-up key in a test: a real one must be taken out of the \
-                 commits. Answers with the request's id at once; call `wait` with it.",
+                "Asks the operator to let one secret finding pass, by the id that the refusal named: for a push with the \
+                 `repository` (`f-` and 16 digits), for a request with the `host`. Only for what is no secret, such as a \
+                 made-up key in a test: a real one must be taken out. Answers with the request's id at once; call `wait` with it.",
                 schema::<ExceptionAsk>(true),
             ),
             Self::Wait => (

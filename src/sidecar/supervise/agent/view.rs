@@ -12,7 +12,7 @@ use super::super::rule::Rule;
 use super::super::state::{EndCause, Granted, Request, Scope, State};
 use crate::policy::egress::{Deny, EgressPolicy, Route};
 use crate::policy::gate::{GatePolicy, PushRule};
-use crate::policy::grant::{AllowedFinding, GrantedPush};
+use crate::policy::grant::{AllowedFinding, AllowedSecret, GrantedPush};
 
 /// The most grants among which that of an old request is looked for.
 const MAX_GRANTS: usize = 10_000;
@@ -164,6 +164,9 @@ fn rule(rule: &Rule) -> Value {
         Rule::Finding(AllowedFinding { repository, finding }) => {
             json!({ "exception": { "repository": repository, "finding": finding } })
         }
+        Rule::Secret(AllowedSecret { source: _, host, finding }) => {
+            json!({ "exception": { "host": host, "finding": finding } })
+        }
     }
 }
 
@@ -180,6 +183,7 @@ fn of_route(route: &Route) -> Value {
         credential,
         on_secret: _,
         max_upload_bytes,
+        strip_tools,
     } = route;
     json!({
         "host": host,
@@ -191,6 +195,7 @@ fn of_route(route: &Route) -> Value {
         // Which one is the operator's business.
         "credential": credential.is_some(),
         "max_upload_bytes": max_upload_bytes,
+        "strip_tools": strip_tools,
     })
 }
 
@@ -199,6 +204,7 @@ fn of_egress(policy: &EgressPolicy) -> Value {
         version: _,
         ask: _,
         on_refusal: _,
+        scanner: _,
         deny,
         extra_hosts: _,
         upstream_proxy: _,

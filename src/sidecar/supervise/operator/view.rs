@@ -10,6 +10,7 @@ use super::traffic::{Line, MAX_LINES, STATUS, Wanted, youngest};
 use crate::fs;
 use crate::policy::egress::{Route, Scheme};
 use crate::policy::gate::PushOperation;
+use crate::scan::Kind;
 use crate::sidecar::supervise::config::Policies;
 use crate::sidecar::supervise::refused::Refused;
 use crate::sidecar::supervise::rule::{Enforcer, Rule};
@@ -247,6 +248,7 @@ fn kind(rule: &Rule) -> &'static str {
         Rule::Route(_) => "route",
         Rule::Push(_) => "push",
         Rule::Finding(_) => "finding",
+        Rule::Secret(_) => "secret",
     }
 }
 
@@ -255,6 +257,7 @@ fn subject(rule: &Rule) -> String {
         Rule::Route(route) => &route.host,
         Rule::Push(push) => &push.repository,
         Rule::Finding(finding) => &finding.repository,
+        Rule::Secret(secret) => &secret.host,
     };
     neutral(subject.as_bytes())
 }
@@ -262,7 +265,7 @@ fn subject(rule: &Rule) -> String {
 fn credential(rule: &Rule) -> Option<String> {
     match rule {
         Rule::Route(route) => route.credential.as_ref().map(|name| neutral(name.as_bytes())),
-        Rule::Push(_) | Rule::Finding(_) => None,
+        Rule::Push(_) | Rule::Finding(_) | Rule::Secret(_) => None,
     }
 }
 
@@ -274,6 +277,7 @@ fn concerns(rule: &Rule, line: &Line) -> bool {
         }),
         Rule::Push(push) => line.repository.as_ref() == Some(&push.repository),
         Rule::Finding(finding) => line.findings.contains(&finding.finding),
+        Rule::Secret(secret) => line.findings.contains(&secret.finding.to_string()),
     }
 }
 
@@ -323,6 +327,10 @@ fn adds(rule: &Rule, around: &Around) -> (Vec<String>, Vec<String>) {
         Rule::Finding(finding) => {
             let adds = format!("commits with the finding {} may be pushed", finding.finding);
             (vec![adds], Vec::new())
+        }
+        Rule::Secret(secret) => {
+            let adds = format!("{} may be sent to {}", secret.finding.plain(), secret.host);
+            (vec![exact(&adds)], Vec::new())
         }
     }
 }
@@ -422,6 +430,16 @@ fn warnings(rule: &Rule) -> Vec<String> {
         Rule::Finding(_) => {
             warnings.push("the gate took this for a secret: look at the commit before it leaves".to_owned());
         }
+        Rule::Secret(secret) => match secret.finding.kind() {
+            Kind::Credential => warnings.push(
+                "this is the value of your own credential: whoever runs the host can use it from then on"
+                    .to_owned(),
+            ),
+            Kind::Token => {
+                warnings.push("egress took this for a secret: look at what the agent sends".to_owned());
+            }
+            Kind::Placeholder => {}
+        },
     }
     warnings
 }

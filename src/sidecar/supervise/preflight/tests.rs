@@ -169,7 +169,7 @@ fn a_megabyte_in_any_field_is_refused_and_not_repeated() {
             refs: "a".to_owned(),
             operations: vec![PushOperation::Create; 100_000],
         }),
-        Ask::Exception(ExceptionAsk { repository: "app".to_owned(), finding: long }),
+        Ask::Exception(ExceptionAsk { repository: Some("app".to_owned()), host: None, finding: long }),
     ];
     for ask in asks {
         let refused = rule(&ask, &plain_policies()).unwrap_err();
@@ -229,6 +229,9 @@ fn a_route_is_narrowed_and_never_widened() {
     let limited = Route { max_upload_bytes: Some(10), ..old.clone() };
     assert_eq!(within(&limited, &old), YES);
     assert_eq!(within(&old, &limited), Reason::TooWide);
+    let stripped = Route { strip_tools: vec!["web_search".to_owned()], ..old.clone() };
+    assert_eq!(within(&stripped, &old), YES);
+    assert_eq!(within(&old, &stripped), Reason::TooWide);
     // Nothing at all is no rule.
     assert_eq!(within(&methods(&[]), &old), Reason::AskInvalid);
     assert_eq!(within(&paths(&[]), &old), Reason::AskInvalid);
@@ -280,6 +283,7 @@ fn a_rule_of_the_manifest_with_another_credential_or_limit_does_not_make_a_grant
         "websocket: true",
         "credential: one, on_secret: redact",
         "credential: one, max_upload_bytes: 10",
+        "credential: one, strip_tools: [web_search]",
     ] {
         assert!(!manifest(other), "{other}");
     }
@@ -316,4 +320,52 @@ fn a_grant_that_egress_would_not_take_is_found_before_it_is_approved() {
     let mut without = plain_policies();
     without.egress.as_mut().unwrap().credentials = IndexMap::new();
     assert_eq!(code(check(&with("one"), &without)), Reason::AskInvalid);
+}
+
+#[test]
+fn a_granted_route_takes_out_the_tools_that_the_manifest_takes_out_there() {
+    let known = route("known.example.org", "methods: [POST], paths: ['/a'], strip_tools: [web_search]");
+    let other = route("known.example.org", "methods: [POST], paths: ['/b'], strip_tools: [mcp, web_search]");
+    let policies = policies(&format!("routes: [{known}, {other}]\n"), "");
+    let asked = Ask::Route(RouteAsk { paths: vec!["/c".to_owned()], ..ask("known.example.org") });
+    let Ok(Rule::Route(route)) = rule(&asked, &policies) else { unreachable!("a route") };
+    assert_eq!(route.strip_tools, ["mcp", "web_search"]);
+    assert!(Rule::Route(route).manifest().contains("strip_tools: [mcp, web_search]"));
+}
+
+#[test]
+fn an_exception_for_a_secret_is_for_a_host_whose_route_asks() {
+    let asks = route("known.example.org", "methods: [POST], paths: ['/**'], on_secret: ask");
+    let below = route("*.below.example.org", "methods: [POST], paths: ['/**'], on_secret: ask");
+    let blocks = route("strict.example.org", "methods: [POST], paths: ['/**']");
+    let policies = policies(&format!("routes: [{asks}, {below}, {blocks}]\n"), "");
+    let id = "credential:one:0123456789abcdef";
+    let exception = |repository: Option<&str>, host: Option<&str>, finding: &str| {
+        let (repository, host) = (repository.map(str::to_owned), host.map(str::to_owned));
+        rule(&Ask::Exception(ExceptionAsk { repository, host, finding: finding.to_owned() }), &policies)
+    };
+    for host in ["known.example.org", "KNOWN.example.org.", "a.below.example.org"] {
+        let rule = exception(None, Some(host), id).unwrap();
+        let Rule::Secret(secret) = &rule else { unreachable!("{rule:?}") };
+        assert_eq!(secret.finding.to_string(), id);
+        let text = rule.manifest();
+        assert!(text.contains("your credential `one`") && text.contains(&secret.host), "{text}");
+        check(&rule, &policies).unwrap();
+        let other = Rule::Secret(AllowedSecret { host: "strict.example.org".to_owned(), ..secret.clone() });
+        assert_eq!(narrowed(other, &rule, &policies).unwrap_err().reason, Reason::TooWide);
+    }
+    for (repository, host, finding) in [
+        (None, Some("strict.example.org"), id),
+        (None, Some("below.example.org"), id),
+        (None, Some("nobody.example.org"), id),
+        (None, Some("*.below.example.org"), id),
+        (None, Some("known.example.org"), "f-0123456789abcdef"),
+        (None, Some("known.example.org"), "credential:*:0123456789abcdef"),
+        (Some("app"), Some("known.example.org"), id),
+        (Some("app"), None, id),
+        (None, None, id),
+    ] {
+        let refused = exception(repository, host, finding).unwrap_err();
+        assert_eq!(refused.reason, Reason::AskInvalid, "{host:?} {finding}");
+    }
 }

@@ -13,7 +13,7 @@ use crate::policy::grant::AllowedFinding;
 
 fn request(id: &str, state: State) -> Request {
     let finding = AllowedFinding { repository: "app".to_owned(), finding: format!("f-{id}") };
-    let ask = ExceptionAsk { repository: "app".to_owned(), finding: format!("f-{id}") };
+    let ask = ExceptionAsk { repository: Some("app".to_owned()), host: None, finding: format!("f-{id}") };
     Request {
         id: id.to_owned(),
         ask: Ask::Exception(ask),
