@@ -87,8 +87,10 @@ impl Files {
 
 /// A grant whose rules name it. Whatever the file says of itself: it is the one whose removal takes the rules away.
 fn sourced(name: &str, mut grant: Grant) -> Grant {
-    let sources = grant.routes.iter_mut().map(|route| &mut route.source);
-    for source in sources.chain(grant.push.iter_mut().map(|push| &mut push.rule.source)) {
+    let routes = grant.routes.iter_mut().map(|route| &mut route.source);
+    let pushes = grant.push.iter_mut().map(|push| &mut push.rule.source);
+    let secrets = grant.secrets.iter_mut().map(|secret| &mut secret.source);
+    for source in routes.chain(pushes).chain(secrets) {
         *source = source_of(name);
     }
     grant

@@ -4,6 +4,7 @@
 //! the agent's routes and credentials, and the agent the operator's page. The engine gives out the addresses, so what is
 //! known beforehand is a name that only one network has.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
@@ -30,6 +31,15 @@ impl FromStr for Listen {
         }
         let (host, port) = Authority::parse_with_port(text)?;
         Ok(Self { host, port })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Address(address) => SocketAddr::new(*address, self.port).fmt(f),
+            Host::Name(name) => write!(f, "{name}:{}", self.port),
+        }
     }
 }
 
@@ -79,6 +89,9 @@ mod tests {
         let read = |text: &str| text.parse::<Listen>().ok().map(|listen| (listen.host, listen.port));
         let any = Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         assert_eq!(read("0.0.0.0:0"), Some((any, 0)));
+        for text in ["0.0.0.0:0", "[::1]:9418", "inside.git-gate:9418"] {
+            assert_eq!(text.parse::<Listen>().map(|listen| listen.to_string()).ok().as_deref(), Some(text));
+        }
         assert_eq!(read("inside.egress:3128"), Some((Host::Name("inside.egress".to_owned()), 3128)));
         for text in ["inside.egress", "inside.egress:0", ":3128", "a b:1"] {
             assert_eq!(read(text), None, "`{text}` was accepted");

@@ -1,5 +1,6 @@
 //! The daemons that run in the sidecar containers.
 
+pub mod all;
 pub mod egress;
 pub mod git_gate;
 pub mod probe;
@@ -17,6 +18,7 @@ mod report;
 pub(crate) mod seal;
 pub(crate) mod text;
 mod used;
+mod user;
 
 use http::HeaderName;
 

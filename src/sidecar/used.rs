@@ -109,6 +109,7 @@ mod tests {
             routes: Vec::new(),
             push: Vec::new(),
             findings: Vec::new(),
+            secrets: Vec::new(),
         }
     }
 
