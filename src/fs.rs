@@ -222,6 +222,24 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     wrap("write", path, write()).and_then(|()| path.parent().map_or(Ok(()), sync_directory))
 }
 
+/// Writes a file beside its place and renames it there where nothing is: whatever is at the path stays, a symbolic link that
+/// leads nowhere too.
+#[cfg(unix)]
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.tmp", std::process::id()));
+    let beside = path.with_file_name(name);
+    create_new(&beside, bytes)?;
+    let renamed = renameat_with(CWD, &beside, CWD, path, RenameFlags::NOREPLACE);
+    wrap("write", path, renamed.map_err(io::Error::from)).inspect_err(|_| {
+        // The rename's own error is the one to report; a left-over temporary file is harmless.
+        drop(std::fs::remove_file(&beside));
+    })
+}
+
 /// Writes a file beside its place and renames it there, so that a crash leaves the old file or the new one, never half
 /// of one. `mode` holds the permission bits on Unix.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {

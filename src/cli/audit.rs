@@ -12,18 +12,18 @@ use clap::Subcommand;
 
 use self::entry::{Entry, From};
 use super::{EXIT_FAILURE, EXIT_OK};
-use crate::engine::compose;
+use crate::engine::compose::{self, EGRESS, SUPERVISE, Sidecar};
 use crate::fs;
 use crate::sidecar::supervise::decisions::{self, time};
 
-/// The audit logs in the containers: a service, the directory in which it has them, and whose they are.
-const REPORTS: [(&str, &str, From); 3] = [
-    ("supervise", "/var/lib/bottle/egress-report", From::Egress),
-    ("supervise", "/var/lib/bottle/gate-report", From::Gate),
-    ("supervise", "/var/lib/bottle/supervise", From::Desk),
+/// The audit logs in the containers: a sidecar, the directory in which it has them, and whose they are.
+const REPORTS: [(Sidecar, &str, From); 3] = [
+    (SUPERVISE, "/var/lib/bottle/egress-report", From::Egress),
+    (SUPERVISE, "/var/lib/bottle/gate-report", From::Gate),
+    (SUPERVISE, "/var/lib/bottle/supervise", From::Desk),
 ];
 /// The same where a bottle has no supervise.
-const ALONE: (&str, &str, From) = ("egress", "/var/lib/bottle/egress", From::Egress);
+const ALONE: (Sidecar, &str, From) = (EGRESS, "/var/lib/bottle/egress", From::Egress);
 /// Prints the logs of a directory, the oldest first. The names are our own.
 const PRINT: &str = "for file in audit.jsonl.3 audit.jsonl.2 audit.jsonl.1 audit.jsonl decisions.jsonl; do \
                      [ ! -f \"$file\" ] || cat \"$file\"; done";
@@ -117,17 +117,17 @@ struct Logs {
 impl Logs {
     fn read_containers(&mut self) -> Result<()> {
         let print =
-            |service, directory| compose::exec(service, &["sh", "-c", &format!("cd {directory} && {PRINT}")]);
+            |sidecar, directory| compose::exec(sidecar, &["sh", "-c", &format!("cd {directory} && {PRINT}")]);
         let [first, ..] = REPORTS;
         // A bottle that has no supervise has only this one.
         if let Err(error) = print(first.0, "/") {
-            let (service, directory, from) = ALONE;
-            let text = print(service, directory).map_err(|_| error)?;
+            let (sidecar, directory, from) = ALONE;
+            let text = print(sidecar, directory).map_err(|_| error)?;
             self.add(Some(from), &text);
             return Ok(());
         }
-        for (service, directory, from) in REPORTS {
-            self.add(Some(from), &print(service, directory)?);
+        for (sidecar, directory, from) in REPORTS {
+            self.add(Some(from), &print(sidecar, directory)?);
         }
         Ok(())
     }

@@ -7,6 +7,8 @@ mod diff;
 mod doctor;
 mod explain;
 mod graph;
+mod images;
+mod init;
 mod man;
 mod render;
 mod requests;
@@ -60,6 +62,8 @@ enum Command {
     Doctor(doctor::Args),
     Explain(explain::Args),
     Graph(graph::Args),
+    Images(images::Args),
+    Init(Box<init::Args>),
     Man(man::Args),
     Render(render::Args),
     Requests(requests::Args),
@@ -96,6 +100,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Graph(args) => graph::run(args),
+        Command::Images(args) => images::run(args),
+        Command::Init(args) => init::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Render(args) => render::run(args),
         Command::Requests(args) => requests::run(args),

@@ -1,7 +1,7 @@
 //! `bottle render`.
 
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::io::{IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -9,7 +9,9 @@ use super::source::{Source, working_directory};
 use super::{EXIT_FAILURE, EXIT_OK};
 use crate::manifest::lexically_normal;
 use crate::manifest::source::shown;
-use crate::plan;
+use crate::plan::{self, Plan};
+use crate::policy::glob;
+use crate::render::escape::{json, shell};
 use crate::render::{self, ComposeName, Renderer, Target};
 
 /// Compile the manifest into a Compose bundle
@@ -32,6 +34,10 @@ pub(super) struct Args {
     #[arg(long, requires = "output", conflicts_with = "agent")]
     all: bool,
 
+    /// Write .devcontainer/devcontainer.json too, by which an editor opens the agent's container
+    #[arg(long)]
+    devcontainer: bool,
+
     /// Write nothing; print what differs from the files on disk and exit with 1 if anything does
     #[arg(long)]
     check: bool,
@@ -41,12 +47,14 @@ pub(super) struct Args {
     linux_binary: Option<PathBuf>,
 }
 
+/// The file that editors open.
+const DEVCONTAINER: &str = ".devcontainer/devcontainer.json";
+
 /// Renders, and writes or compares.
 pub(super) fn run(args: Args) -> Result<u8> {
-    let Args { agent, source, output, all, check, linux_binary } = args;
+    let Args { agent, source, output, all, devcontainer, check, linux_binary } = args;
     let working_directory = working_directory()?;
-    let directory =
-        lexically_normal(&working_directory.join(output.as_deref().unwrap_or(std::path::Path::new("."))));
+    let directory = lexically_normal(&working_directory.join(output.as_deref().unwrap_or(Path::new("."))));
     let loaded = source.load(working_directory)?;
     let plans = if all { plan::resolve_all(loaded)? } else { vec![plan::resolve(loaded, agent.as_deref())?] };
     let renderer = Renderer::default();
@@ -62,7 +70,7 @@ pub(super) fn run(args: Args) -> Result<u8> {
         (None, false) if !check => ComposeName::Printed,
         _ => ComposeName::Single,
     };
-    let target = Target { directory, compose, binary };
+    let target = Target { directory, compose, devcontainer, binary };
     if check {
         let drift = render::check(&bundles, &target)?;
         if drift.diff.is_empty() {
@@ -80,11 +88,86 @@ pub(super) fn run(args: Args) -> Result<u8> {
         return Ok(EXIT_FAILURE);
     }
     render::write(&bundles, &target)?;
+    let mut stderr = std::io::stderr();
+    if devcontainer {
+        warn(&plans, &mut stderr)?;
+    }
     if compose == ComposeName::Printed {
         let [bundle] = bundles.as_slice() else {
             bail!("one compose.yaml at a time goes to standard output")
         };
         std::io::stdout().write_all(bundle.compose.as_bytes())?;
     }
+    // For a person. A script has no use for it, and a log of CI should have what went wrong and nothing else.
+    if stderr.is_terminal() {
+        let slug = bundles.first().filter(|_| all).map(|bundle| bundle.slug.as_str());
+        stderr.write_all(closing(output.as_deref(), slug, std::io::stdout().is_terminal()).as_bytes())?;
+    }
     Ok(EXIT_OK)
+}
+
+/// Says what an editor does that the bottle can't prevent, and what a push may do to the file.
+fn warn(plans: &[Plan], stderr: &mut impl Write) -> Result<()> {
+    writeln!(
+        stderr,
+        "warning: an editor may hand its container your SSH agent and git credentials, and the agent there can use them; see \
+         `dev-container.md` in the book"
+    )?;
+    for plan in plans {
+        let repositories = plan.gate.iter().flat_map(|gate| &gate.policy.repositories);
+        for (name, repository) in repositories.filter(|(_, repository)| !repository.push.is_empty()) {
+            let guarded = |pattern: &String| glob::matches(pattern.as_bytes(), DEVCONTAINER.as_bytes());
+            if !repository.protect.iter().any(guarded) {
+                writeln!(
+                    stderr,
+                    "warning: a push to `{name}` may change `{DEVCONTAINER}`, which can run commands on the host of whoever opens \
+                     it\nhint: write `protect: [{}]` in the repository",
+                    repository
+                        .protect
+                        .iter()
+                        .map(String::as_str)
+                        .chain([".devcontainer/**"])
+                        .map(json)
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What to do with the bundle: Compose's own commands.
+fn closing(output: Option<&Path>, slug: Option<&str>, printed: bool) -> String {
+    let file = slug.map(|slug| format!(" -f compose.{slug}.yaml")).unwrap_or_default();
+    let mut lines = Vec::new();
+    match output {
+        Some(output) => lines.push(format!("cd {}", shell(&shown(&output.to_string_lossy())))),
+        None if printed => lines.push("bottle render > compose.yaml".to_owned()),
+        None => {}
+    }
+    lines.extend(
+        ["up --detach --wait", "exec agent bash", "logs --follow", "down"]
+            .map(|rest| format!("docker compose{file} {rest}")),
+    );
+    lines.into_iter().fold("next:\n".to_owned(), |text, line| format!("{text}  {line}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::closing;
+
+    #[test]
+    fn the_closing_lines_say_which_commands_of_compose_come_next() {
+        let all = "  docker compose up --detach --wait\n  docker compose exec agent bash\n  docker compose logs --follow\n  docker compose down\n";
+        assert_eq!(closing(None, None, false), format!("next:\n{all}"));
+        assert_eq!(closing(None, None, true), format!("next:\n  bottle render > compose.yaml\n{all}"));
+        let per_agent = all.replace("compose ", "compose -f compose.one.yaml ");
+        assert_eq!(
+            closing(Some(Path::new("it's")), Some("one"), true),
+            format!("next:\n  cd 'it'\\''s'\n{per_agent}")
+        );
+    }
 }

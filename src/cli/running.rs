@@ -4,15 +4,16 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
 use crate::analysis::diff::Containers;
-use crate::engine::compose;
+use crate::engine::compose::{self, BUNDLED, EGRESS, GATE};
 use crate::engine::docker::{self, Kind, Resource};
 use crate::manifest::source::shown;
 use crate::policy::egress::EgressPolicy;
 use crate::policy::gate::GatePolicy;
 use crate::policy::grant::Grant;
 
-/// Where the gate's container has its policy.
+/// Where the gate's container has its policy, and egress's its own.
 const GATE_POLICY: &str = "/etc/bottle/gate.yaml";
+const EGRESS_POLICY: &str = "/etc/bottle/egress/policy.yaml";
 
 /// What egress says is in force.
 #[derive(Debug, Deserialize)]
@@ -33,12 +34,12 @@ fn in_order<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<(St
 pub(super) fn egress() -> Result<Egress> {
     let command =
         ["/usr/local/bin/bottle", "sidecar", "egress", "check", "--admin=127.0.0.1:3129", "--policy"];
-    serde_json::from_slice(&compose::exec("egress", &command)?).context("what egress says can't be read")
+    serde_json::from_slice(&compose::exec(EGRESS, &command)?).context("what egress says can't be read")
 }
 
 /// Reads the gate's policy where the gate reads it.
 pub(super) fn gate() -> Result<GatePolicy> {
-    serde_yaml::from_slice(&compose::exec("git-gate", &["cat", GATE_POLICY])?)
+    serde_yaml::from_slice(&compose::exec(GATE, &["cat", GATE_POLICY])?)
         .context("the gate's policy can't be read")
 }
 
@@ -53,7 +54,7 @@ pub(super) struct Bottle {
     pub(super) gate: Option<GatePolicy>,
     /// What holds the containers that run.
     pub(super) holding: Containers,
-    /// Those of the two that have a container that does not run, with what the engine says of it.
+    /// Those sidecars, or all of them together, that have a container that does not run, with what the engine says of it.
     pub(super) down: Vec<(String, String)>,
 }
 
@@ -74,15 +75,19 @@ pub(super) fn bottle() -> Result<Bottle> {
     let Some(agent) = running.project.strip_prefix("bottle-") else {
         bail!("the Compose project `{}` of this directory is none of bottle's", shown(&running.project));
     };
+    // One container of all says by what is mounted which of them it has.
+    let has = |sidecar: compose::Sidecar, policy: &str| {
+        runs(sidecar.service) || (runs(BUNDLED) && compose::exec(sidecar, &["test", "-e", policy]).is_ok())
+    };
     let down = containers
         .iter()
-        .filter(|container| ["egress", "git-gate"].contains(&container.service.as_str()))
+        .filter(|container| [EGRESS.service, GATE.service, BUNDLED].contains(&container.service.as_str()))
         .filter(|container| !runs(&container.service));
     Ok(Bottle {
         agent: agent.to_owned(),
         holding: holding(&running.project)?,
-        egress: if runs("egress") { Some(egress()?) } else { None },
-        gate: if runs("git-gate") { Some(gate()?) } else { None },
+        egress: if has(EGRESS, EGRESS_POLICY) { Some(egress()?) } else { None },
+        gate: if has(GATE, GATE_POLICY) { Some(gate()?) } else { None },
         down: down.map(|container| (container.service.clone(), container.state.clone())).collect(),
     })
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::sidecar::{egress, git_gate, probe, supervise};
+use crate::sidecar::{all, egress, git_gate, probe, supervise};
 
 /// Run a sidecar; the containers' own command
 #[derive(Debug, clap::Args)]
@@ -14,6 +14,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Sidecar {
+    All(all::Args),
     Egress(Box<egress::Args>),
     GitGate(Box<git_gate::Args>),
     Probe(probe::Args),
@@ -23,6 +24,7 @@ enum Sidecar {
 /// Runs the sidecar until it ends, and gives the exit code.
 pub(super) fn run(args: Args) -> Result<u8> {
     match args.sidecar {
+        Sidecar::All(args) => all::run(args),
         Sidecar::Egress(args) => egress::run(*args),
         Sidecar::GitGate(args) => git_gate::run(*args),
         Sidecar::Probe(args) => probe::run(&args),

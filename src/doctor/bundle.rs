@@ -18,7 +18,8 @@ pub(super) fn drift(subject: &Subject<'_>) -> Outcome {
         let what = format!("`{}` has no compose.yaml", directory.display());
         return Ok(vec![Finding::problem(Reason::BundleMissing, what)]);
     };
-    let target = Target { directory, compose, binary: subject.place.binary.clone() };
+    let binary = subject.place.binary.clone();
+    let target = Target { directory, compose, devcontainer: false, binary };
     let drift =
         render::check(std::slice::from_ref(subject.bundle), &target).map_err(|error| error.to_string())?;
     // The headers of a unified diff: what it is about, not what the change is.

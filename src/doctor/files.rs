@@ -9,7 +9,7 @@ use std::path::Path;
 use super::{Finding, Outcome, Subject};
 use crate::engine::command::Command;
 use crate::fs;
-use crate::plan::Secret;
+use crate::plan::{Mount, Secret};
 use crate::policy::reason::Reason;
 use crate::render::escape::shell;
 
@@ -68,6 +68,12 @@ pub(super) fn files(subject: &Subject<'_>) -> Outcome {
         findings.extend(file(&path, key, !certificate));
         seen.push(path);
     }
+    for Mount { source, target: _ } in &subject.plan.agent.mounts {
+        let path = subject.host_path(source);
+        if fs::metadata(&path).is_err() {
+            findings.push(Finding::problem(Reason::FileMissing, format!("there is no `{}`", path.display())));
+        }
+    }
     if let crate::plan::Image::Build(source) = &subject.plan.agent.image {
         let path = subject.host_path(source);
         if !path.is_dir() {
@@ -112,7 +118,7 @@ fn file(path: &Path, key: bool, secret: bool) -> Option<Finding> {
 }
 
 /// Whether a private key has a passphrase: then it can't be read with an empty one (ssh-keygen(1)).
-fn is_encrypted(path: &Path) -> bool {
+pub(crate) fn is_encrypted(path: &Path) -> bool {
     let path = path.display().to_string();
     let failed = Command::new("ssh-keygen").args(["-y", "-P", "", "-f", &path]).env("LC_ALL", "C").run();
     failed.is_err_and(|failed| failed.to_string().contains("passphrase"))

@@ -6,7 +6,7 @@
 mod bundle;
 mod clashes;
 mod engine;
-mod files;
+pub(crate) mod files;
 mod images;
 mod pools;
 mod port;

@@ -4,12 +4,14 @@ use serde_json::Value;
 
 use super::{Finding, Outcome, Subject};
 use crate::engine::command::Command;
+use crate::engine::compose::BUNDLED;
 use crate::engine::docker::Resource;
 use crate::policy::reason::Reason;
+use crate::sidecar::all::NOT_HEALTHY;
 use crate::sidecar::text::neutral;
 
 /// How many lines of a log are looked at for the last one that says something.
-const LINES: &str = "20";
+const LINES: &str = "100";
 /// The most characters of a line.
 const MAX_LINE: usize = 300;
 
@@ -44,13 +46,36 @@ fn finding(container: &Resource, state: &str) -> Finding {
     let logs = Command::new("docker").args(["logs", "--tail", LINES, &container.id]).output();
     // The log of a sidecar is what it writes on stderr; what it writes on stdout is for programs.
     let logs = logs.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
-    let said: Vec<String> = [health.as_bytes(), &logs].into_iter().filter_map(last).collect();
+    let said: Vec<String> = if service == BUNDLED && health.contains(NOT_HEALTHY) {
+        each(health, &logs)
+    } else {
+        [health.as_bytes(), &logs].into_iter().filter_map(last).collect()
+    };
     let what = if said.is_empty() {
         format!("`{service}` {state}, without a word")
     } else {
         format!("`{service}` {state}: {}", said.join("; its log ends with: "))
     };
     Finding::problem(Reason::SidecarUnhealthy, what).mend(format!("see `docker compose logs {service}`"))
+}
+
+/// What each process of the one container says that isn't well: of its health, and at the end of its own log.
+fn each(health: &str, logs: &[u8]) -> Vec<String> {
+    let of = |line: &str| {
+        let (name, problem) = line.split_once(NOT_HEALTHY)?;
+        let own: Vec<u8> = logs
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| line.strip_prefix(format!("{name} | ").as_bytes()))
+            .flat_map(|line| [line, b"\n"].concat())
+            .collect();
+        let problem: String = neutral(problem.as_bytes()).chars().take(MAX_LINE).collect();
+        let name = neutral(name.as_bytes());
+        Some(match last(&own) {
+            Some(words) => format!("{name}: {problem}; its log ends with: {words}"),
+            None => format!("{name}: {problem}"),
+        })
+    };
+    health.lines().filter_map(of).collect()
 }
 
 /// The last line that says something: of our own logs its message alone.
@@ -64,7 +89,21 @@ fn last(text: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::last;
+    use super::{each, last};
+
+    #[test]
+    fn of_several_processes_in_one_container_each_that_is_not_well_has_its_own_last_words() {
+        let health = "egress: not healthy: the policy is bad\ngit-gate: ok\nsupervise: not healthy: no answer\nerror: red: egress, supervise\n";
+        let log = b"egress | {\"message\":\"it broke\"}\ngit-gate | fine\nsupervise | one \x1b[2J\n{\"message\":\"started again\"}\n";
+        assert_eq!(
+            each(health, log),
+            [
+                "egress: the policy is bad; its log ends with: it broke",
+                "supervise: no answer; its log ends with: one ?[2J"
+            ]
+        );
+        assert_eq!(each("egress: not healthy: x\n", b""), ["egress: x"]);
+    }
 
     #[test]
     fn the_last_words_are_a_harmless_line() {

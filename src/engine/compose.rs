@@ -5,22 +5,53 @@ use serde_json::Value;
 
 use super::command::Command;
 
-/// Runs a command in a service's container and gives its output.
+/// The service of all sidecars in one container (`sidecars: bundled`).
+pub(crate) const BUNDLED: &str = "sidecars";
+
+/// A sidecar: the service in whose container it runs where it has one of its own, and the user who may read what is its own
+/// there. Root in a sidecar's container has no right to override permissions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sidecar {
+    /// The service.
+    pub(crate) service: &'static str,
+    /// The user's number.
+    user: &'static str,
+}
+
+/// Egress.
+pub(crate) const EGRESS: Sidecar = Sidecar { service: "egress", user: "9443" };
+/// The git gate.
+pub(crate) const GATE: Sidecar = Sidecar { service: "git-gate", user: "9418" };
+/// Supervise.
+pub(crate) const SUPERVISE: Sidecar = Sidecar { service: "supervise", user: "9444" };
+
+/// Runs a command as a sidecar's user in its container and gives its output.
 ///
 /// # Errors
 ///
 /// Compose is not there, or fails.
-pub(crate) fn exec(service: &str, command: &[&str]) -> Result<Vec<u8>> {
-    let args = [&["exec", "-T", service], command].concat();
-    compose(&args)
+pub(crate) fn exec(sidecar: Sidecar, command: &[&str]) -> Result<Vec<u8>> {
+    in_one_or_the_other(sidecar, |service| {
+        compose(&[&["exec", "-T", "--user", sidecar.user, service], command].concat())
+    })
 }
 
-/// The port of this machine at which a service is published; the first, where there are several.
+/// Does something with a sidecar's own service, and where that fails with the one of all sidecars: which of them there is
+/// would be a question as long as the thing itself. A failure is told of the first.
+fn in_one_or_the_other<T>(sidecar: Sidecar, act: impl Fn(&str) -> Result<T>) -> Result<T> {
+    act(sidecar.service).or_else(|error| act(BUNDLED).map_err(|_| error))
+}
+
+/// The port of this machine at which a sidecar is published; the first, where there are several.
 ///
 /// # Errors
 ///
 /// Compose is not there, or fails, or no port is published.
-pub(crate) fn published(service: &str) -> Result<u16> {
+pub(crate) fn published(sidecar: Sidecar) -> Result<u16> {
+    in_one_or_the_other(sidecar, published_of)
+}
+
+fn published_of(service: &str) -> Result<u16> {
     let port = ps(&[service])?
         .into_iter()
         .filter_map(|value| value.pointer("/Publishers").and_then(Value::as_array).cloned())

@@ -9,11 +9,14 @@ use super::diagnostic::{Diagnostic, Diagnostics, said_once};
 use super::extends::{self, Bottles, HOME};
 use super::node::{self, Kind, Node};
 use super::source::{FileId, Sources, Span, Spanned, shown};
-use super::values::Name;
-use crate::fs;
+use super::values::{HostPath, Name, PathBase};
+use crate::fs::{self, Links};
 
 /// The name of the file that is looked for.
 pub const FILE_NAME: &str = "bottle.yaml";
+
+/// The most bytes of a lock file.
+const MAX_LOCK: u64 = 64 << 10;
 
 /// Where a manifest comes from.
 #[derive(Clone, Debug)]
@@ -70,6 +73,8 @@ pub struct Loaded {
     /// The directory of each file, absolute, in the order of the files.
     directories: Vec<(FileId, PathBuf)>,
     home: Option<PathBuf>,
+    /// What the lock file of the images holds, or why it can't be read.
+    lock: Option<Result<Vec<u8>, String>>,
 }
 
 impl Loaded {
@@ -82,6 +87,23 @@ impl Loaded {
     /// the way there differs between machines.
     pub fn home_of(&self, file: FileId) -> Option<&Path> {
         self.home.as_deref().filter(|_| self.sources.name(file).starts_with(HOME))
+    }
+
+    /// Where the lock file of the images is, where the manifest names one.
+    pub(crate) fn lock_path(&self) -> Option<PathBuf> {
+        let digests = self.manifest.images.as_ref()?.digests.as_ref()?;
+        let HostPath { base, rest } = &digests.value;
+        let base = match base {
+            PathBase::File => self.directory(digests.span.file),
+            PathBase::Root => Path::new("/"),
+            PathBase::Home => self.home.as_deref()?,
+        };
+        Some(lexically_normal(&base.join(rest)))
+    }
+
+    /// What the lock file of the images holds, or why it can't be read. None where there is no such file to be had.
+    pub(crate) fn lock(&self) -> Option<Result<&[u8], &str>> {
+        self.lock.as_ref().map(|lock| lock.as_deref().map_err(String::as_str))
     }
 
     /// Wraps what a later phase found wrong.
@@ -102,7 +124,15 @@ pub fn load(options: &Options) -> Result<Loaded, Diagnostics> {
     let Loader { sources, directories, mut errors, .. } = loader;
     match manifest {
         Some(manifest) if errors.is_empty() => {
-            Ok(Loaded { manifest, sources, directories, home: options.home.clone() })
+            let mut result =
+                Loaded { manifest, sources, directories, home: options.home.clone(), lock: None };
+            // A text from elsewhere has no files beside it.
+            if !matches!(options.input, Input::Text { .. }) {
+                result.lock = result.lock_path().map(|path| {
+                    fs::read_regular(&path, MAX_LOCK, Links::Followed).map_err(|error| error.to_string())
+                });
+            }
+            Ok(result)
         }
         _ => {
             said_once(&mut errors);

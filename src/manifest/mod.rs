@@ -16,6 +16,6 @@ pub(crate) use load::{discover, lexically_normal};
 pub use schema::schema;
 pub use types::{
     Agent, Basic, Bottle, Credential, CredentialSource, Deny, Egress, Held, Images, Inject, Manifest,
-    OnRefusal, OnRefusalWord, OnSecret, Operation, Pipelock, Placeholder, Preset, PushRule, Repository,
-    Resources, Route, Scheme, Sidecars, Supervise, SuperviseOptions, True, Workspace,
+    OnRefusal, OnRefusalWord, OnSecret, Operation, Pipelock, PipelockMode, Placeholder, Preset, PushRule,
+    Repository, Resources, Route, Scheme, Sidecars, Supervise, SuperviseOptions, True, Workspace,
 };

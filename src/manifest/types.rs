@@ -13,7 +13,7 @@ use super::source::Spanned;
 use super::values::{
     Address, BottleName, Cpus, EnvName, EnvValue, GitUrl, HeaderName, HeldSeconds, Host, HostKey, HostPath,
     HostPattern, ImageName, Memory, Method, Name, Pids, Port, ProxyUrl, RefPattern, RegistryPrefix,
-    RoutePath, RuntimeName, TreePattern, Username,
+    RoutePath, RuntimeName, ToolName, TreePattern, Username,
 };
 
 mapping! {
@@ -33,6 +33,9 @@ mapping! {
     Images, "`images`" {
         /// The registry and path before the images' names.
         required registry: Spanned<RegistryPrefix>,
+        /// The lock file with the images' digests, which `bottle images lock` writes; without it they are named by the tag of
+        /// this version of bottle.
+        optional digests: Spanned<HostPath>,
     }
 }
 
@@ -99,6 +102,8 @@ mapping! {
         optional on_secret: Spanned<OnSecret>,
         /// The most that the body of one request may carry; without it there is no limit.
         optional max_upload: Spanned<Memory>,
+        /// Tools that the server runs, such as `web_search`: they are taken out of the JSON bodies of requests.
+        optional strip_tools: List<ToolName>,
     }
 }
 
@@ -131,9 +136,9 @@ words! {
     OnSecret, "an answer to a secret (`block`, `redact` or `ask`)" {
         /// It is refused.
         Block = "block",
-        /// The secret is cut out.
+        /// Each byte of it is covered.
         Redact = "redact",
-        /// The operator decides.
+        /// It is refused, and the operator is asked whether it may pass.
         Ask = "ask",
     }
 }
@@ -304,6 +309,18 @@ mapping! {
     Pipelock, "`pipelock`" {
         /// Its image.
         required image: Spanned<ImageName>,
+        /// How it judges a URL; without it `balanced`.
+        optional mode: Spanned<PipelockMode>,
+    }
+}
+
+words! {
+    /// How pipelock judges a URL. Its mode `audit` refuses nothing, and so isn't there.
+    PipelockMode, "a mode of pipelock (`balanced` or `strict`)" {
+        /// By what is in it.
+        Balanced = "balanced",
+        /// Also by its host, which must be that of a route in the manifest.
+        Strict = "strict",
     }
 }
 

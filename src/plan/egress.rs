@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::secret::{self, Secret};
-use super::supervise;
+use super::{pipelock, supervise};
 use crate::manifest::source::Spanned;
 use crate::manifest::values::{Address, Host, Name};
 use crate::manifest::{
@@ -80,9 +80,9 @@ const JAVA: &str = "-Dhttps.proxyHost=egress -Dhttps.proxyPort=3128 -Dhttp.proxy
 const NO_PROXY: &str = "localhost,127.0.0.1,::1,git-gate,supervise";
 
 /// Whether a bottle has the sidecar: `egress:` says more than which certificates to trust, which is the gate's business
-/// too, or somebody may approve a route while the bottle runs.
+/// too, or somebody may approve a route while the bottle runs, or something is to look at what leaves.
 pub(super) fn is_needed(bottle: &Bottle) -> bool {
-    if supervise::is_on(bottle) {
+    if supervise::is_on(bottle) || bottle.pipelock.is_some() {
         return true;
     }
     bottle.egress.as_ref().is_some_and(|egress| {
@@ -97,16 +97,23 @@ pub(super) fn is_needed(bottle: &Bottle) -> bool {
     })
 }
 
+/// What stands for a credential where the manifest gives no value.
+pub(super) fn placeholder(credential: &str) -> String {
+    format!("bottle-placeholder-{credential}")
+}
+
 /// The environment variables of the agent that stand for credentials, each with its harmless value.
 pub(super) fn placeholders(bottle: &Bottle) -> IndexMap<String, String> {
     let credentials = bottle.credentials.iter().flat_map(Map::iter);
-    let placeholder = |(name, credential): &(Spanned<Name>, Credential)| {
-        let Placeholder { env, value } = &credential.placeholder.as_ref()?.value;
-        let value = value.as_ref().map(|value| value.value.as_str().to_owned());
-        let value = value.unwrap_or_else(|| format!("bottle-placeholder-{}", name.value.as_str()));
-        Some((env.value.as_str().to_owned(), value))
-    };
-    credentials.filter_map(placeholder).collect()
+    credentials.filter_map(|(name, credential)| variable(name, credential)).collect()
+}
+
+/// The variable that stands for one credential, and its harmless value.
+fn variable(name: &Spanned<Name>, credential: &Credential) -> Option<(String, String)> {
+    let Placeholder { env, value } = &credential.placeholder.as_ref()?.value;
+    let value = value.as_ref().map(|value| value.value.as_str().to_owned());
+    let value = value.unwrap_or_else(|| placeholder(name.value.as_str()));
+    Some((env.value.as_str().to_owned(), value))
 }
 
 /// The environment variables of the agent's container.
@@ -128,12 +135,14 @@ pub(super) fn plan(loaded: &Loaded, bottle: &Bottle) -> Option<Egress> {
         extra_ca: Vec::new(),
         ask: supervise::ask(bottle),
         on_refusal: None,
+        scanner: pipelock::scanner(bottle),
         credentials: IndexMap::new(),
     };
     if let Some(section) = &bottle.egress {
-        let Section { routes, deny, extra_hosts, on_secret: _, on_refusal, upstream_proxy, extra_ca } =
+        let Section { routes, deny, extra_hosts, on_secret, on_refusal, upstream_proxy, extra_ca } =
             &section.value;
-        policy.routes = routes.iter().flat_map(List::iter).map(|rule| route(loaded, rule)).collect();
+        let usual = on_secret.as_ref().map(|on_secret| answer(on_secret.value)).unwrap_or_default();
+        policy.routes = routes.iter().flat_map(List::iter).map(|rule| route(loaded, rule, usual)).collect();
         policy.deny = deny.iter().flat_map(List::iter).map(|rule| deny_rule(loaded, rule)).collect();
         policy.extra_hosts = extra_hosts.iter().flat_map(Map::iter).filter_map(address).collect();
         policy.on_refusal = on_refusal.as_ref().and_then(|on_refusal| match &on_refusal.value {
@@ -151,13 +160,27 @@ pub(super) fn plan(loaded: &Loaded, bottle: &Bottle) -> Option<Egress> {
         if let (true, Some(inject)) = (used, inject(credential)) {
             let source = loaded.sources.file_line(name.span);
             let secret = secret::of_credential(loaded, name_text, credential, &mut secrets);
-            policy.credentials.insert(name_text.to_owned(), PolicyCredential { source, secret, inject });
+            // A preset uses the usual one where the manifest names none.
+            let named = variable(name, credential).map(|(_, value)| value);
+            let placeholder = Some(named.unwrap_or_else(|| placeholder(name.value.as_str())));
+            let credential = PolicyCredential { source, secret, inject, placeholder };
+            policy.credentials.insert(name_text.to_owned(), credential);
         }
     }
     Some(Egress { policy, secrets })
 }
 
-fn route(loaded: &Loaded, rule: &Spanned<Route>) -> PolicyRoute {
+/// The policy's word for an answer to a secret.
+fn answer(on_secret: manifest::OnSecret) -> OnSecret {
+    match on_secret {
+        manifest::OnSecret::Block => OnSecret::Block,
+        manifest::OnSecret::Redact => OnSecret::Redact,
+        manifest::OnSecret::Ask => OnSecret::Ask,
+    }
+}
+
+/// `usual` is the bottle's own answer to a secret.
+fn route(loaded: &Loaded, rule: &Spanned<Route>, usual: OnSecret) -> PolicyRoute {
     let Route {
         host,
         ports,
@@ -167,8 +190,9 @@ fn route(loaded: &Loaded, rule: &Spanned<Route>) -> PolicyRoute {
         websocket,
         private,
         credential,
-        on_secret: _,
+        on_secret,
         max_upload,
+        strip_tools,
     } = &rule.value;
     let scheme = match scheme.as_ref().map(|scheme| scheme.value) {
         Some(manifest::Scheme::Http) => Scheme::Http,
@@ -190,8 +214,9 @@ fn route(loaded: &Loaded, rule: &Spanned<Route>) -> PolicyRoute {
         websocket: websocket.as_ref().is_some_and(|websocket| websocket.value),
         private: private.as_ref().is_some_and(|private| private.value),
         credential: credential.as_ref().map(|name| name.value.as_str().to_owned()),
-        on_secret: OnSecret::default(),
+        on_secret: on_secret.as_ref().map_or(usual, |on_secret| answer(on_secret.value)),
         max_upload_bytes: max_upload.as_ref().map(|memory| memory.value.bytes()),
+        strip_tools: texts(strip_tools.as_ref(), &[]),
     }
 }
 

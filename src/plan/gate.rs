@@ -172,7 +172,7 @@ fn https_credential(
 
 /// The host as `known_hosts` writes it: in brackets with the port where that isn't 22 (sshd(8), "`SSH_KNOWN_HOSTS` FILE
 /// FORMAT").
-fn known_hosts_pattern(host: &str, port: u16) -> String {
+pub(crate) fn known_hosts_pattern(host: &str, port: u16) -> String {
     if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") }
 }
 

@@ -6,20 +6,27 @@
 mod built;
 mod check;
 mod egress;
-mod gate;
+pub(crate) mod gate;
 mod hosts;
+mod pipelock;
+mod preset;
 mod secret;
 mod supervise;
 
 use indexmap::IndexMap;
 
+use crate::images::Lock;
 use crate::manifest::diagnostic::{Diagnostic, Diagnostics, list, suggest};
 use crate::manifest::source::Spanned;
 use crate::manifest::values::{EnvValue, HostPath, Name, PathBase};
-use crate::manifest::{self, Loaded, Map, Resources, Workspace};
+use crate::manifest::{self, Loaded, Map, Resources, Sidecars, Workspace};
+use crate::preset::Preset;
 
 pub use egress::Egress;
 pub use gate::{Gate, Remote};
+pub use pipelock::Pipelock;
+pub(crate) use preset::ModelLines;
+pub use preset::Mount;
 pub use secret::Secret;
 pub use supervise::Supervise;
 
@@ -45,8 +52,21 @@ pub struct Plan {
     pub gate: Option<Gate>,
     /// Where the agent asks and the operator decides, where the bottle has it.
     pub supervise: Option<Supervise>,
-    /// The registry and path of published sidecar images; without it Compose builds them.
-    pub images: Option<String>,
+    /// What looks at requests beside egress itself, where the bottle has it.
+    pub pipelock: Option<Pipelock>,
+    /// Whether the sidecars share one container.
+    pub bundled: bool,
+    /// Where published sidecar images are; without it Compose builds them.
+    pub images: Option<Images>,
+}
+
+/// Where published sidecar images are.
+#[derive(Clone, Debug)]
+pub struct Images {
+    /// The registry and path before their names.
+    pub registry: String,
+    /// Their digests; without them they are named by this version's tag.
+    pub lock: Option<Lock>,
 }
 
 /// The agent's container.
@@ -56,9 +76,11 @@ pub struct Agent {
     pub image: Image,
     /// The command, where it isn't the image's own.
     pub command: Option<Vec<String>>,
-    /// The environment variables: those by which its programs find egress, those that stand for credentials, and the
-    /// user's own in the order of the manifest.
+    /// The environment variables: the preset's, those by which its programs find egress, those that stand for credentials,
+    /// and the user's own in the order of the manifest.
     pub environment: IndexMap<String, String>,
+    /// What of the host it reads: instructions and skills.
+    pub mounts: Vec<Mount>,
     /// The repository that is cloned into the workspace.
     pub clone: Option<String>,
     /// Processors, in Compose's notation.
@@ -74,8 +96,8 @@ pub struct Agent {
 /// What the agent's container is made from.
 #[derive(Clone, Debug)]
 pub enum Image {
-    /// The preset `shell`.
-    Shell,
+    /// A preset's.
+    Preset(&'static Preset),
     /// An image.
     Named(String),
     /// A directory with a Dockerfile.
@@ -127,8 +149,22 @@ pub fn resolve_all(loaded: Loaded) -> Result<Vec<Plan>, Diagnostics> {
 ///
 /// Names that nothing has, settings that exclude each other, hosts with two addresses, mounts that open the host.
 pub fn check(loaded: Loaded) -> Result<Loaded, Diagnostics> {
-    let errors = check::manifest(&loaded);
+    let mut errors = check::manifest(&loaded);
+    if errors.is_empty() {
+        errors = models(&loaded);
+    }
     if errors.is_empty() { Ok(loaded) } else { Err(loaded.diagnostics(errors)) }
+}
+
+/// What is missing for the presets' clients to reach their models.
+fn models(loaded: &Loaded) -> Vec<Diagnostic> {
+    let agents = loaded.manifest.agents.iter().flat_map(Map::iter);
+    let missing = agents.filter_map(|(_, agent)| {
+        let (_, bottle) = loaded.manifest.bottles.as_ref()?.get(agent.bottle.value.as_str())?;
+        let egress = egress::plan(loaded, bottle);
+        preset::check(agent, bottle, egress.as_ref().map(|egress| &egress.policy))
+    });
+    missing.collect()
 }
 
 type Agents = Map<Name, manifest::Agent>;
@@ -145,9 +181,11 @@ fn resolve_each(
         Err(error) => return Err(loaded.diagnostics(vec![error])),
     };
     let mut errors = Vec::new();
+    let images = match images(&loaded) {
+        Ok(images) => images,
+        Err(error) => return Err(loaded.diagnostics(vec![error])),
+    };
     let mut plans = Vec::with_capacity(chosen.len());
-    // The same bottle serves many agents: what isn't built in it is said once.
-    let mut judged: Vec<&str> = Vec::new();
     for (name, agent) in agents.iter().filter(|(name, _)| {
         chosen.len() == agents.0.len() || chosen.iter().any(|chosen| chosen == name.value.as_str())
     }) {
@@ -157,13 +195,9 @@ fn resolve_each(
         else {
             continue;
         };
-        if !judged.contains(&bottle_name) {
-            judged.push(bottle_name);
-            built::bottle(bottle, &mut errors);
-        }
         built::agent(agent, &mut errors);
         if errors.is_empty() {
-            plans.push(plan(&loaded, name.value.as_str(), agent, bottle));
+            plans.push(plan(&loaded, name.value.as_str(), agent, bottle, images.clone()));
         }
     }
     if errors.is_empty() { Ok(plans) } else { Err(loaded.diagnostics(errors)) }
@@ -174,10 +208,34 @@ const DEFAULT_MEMORY: &str = "4g";
 /// The processes of an agent's container, where the manifest says nothing.
 const DEFAULT_PIDS: u32 = 512;
 
-fn plan(loaded: &Loaded, slug: &str, agent: &manifest::Agent, bottle: &manifest::Bottle) -> Plan {
+/// Where the images are, with their digests where the manifest names a lock file.
+fn images(loaded: &Loaded) -> Result<Option<Images>, Diagnostic> {
+    let Some(manifest::Images { registry, digests }) = &loaded.manifest.images else { return Ok(None) };
+    let registry = registry.value.as_str().to_owned();
+    let lock = match (digests, loaded.lock()) {
+        (Some(digests), Some(read)) => {
+            let fail = |what: String| {
+                Diagnostic::new(digests.span, format!("the lock file of the images can't be used: {what}"))
+                    .hint("`bottle images build`, `push` and `lock` write it, in this order; where the images are published already, pull them and lock")
+            };
+            let bytes = read.map_err(|error| fail(error.to_owned()))?;
+            Some(Lock::read(bytes, &registry).map_err(|error| fail(error.to_string()))?)
+        }
+        _ => None,
+    };
+    Ok(Some(Images { registry, lock }))
+}
+
+fn plan(
+    loaded: &Loaded,
+    slug: &str,
+    agent: &manifest::Agent,
+    bottle: &manifest::Bottle,
+    images: Option<Images>,
+) -> Plan {
     let manifest::Agent {
         bottle: _,
-        preset: _,
+        preset: named,
         image,
         build,
         command,
@@ -188,10 +246,11 @@ fn plan(loaded: &Loaded, slug: &str, agent: &manifest::Agent, bottle: &manifest:
         resources,
         runtime,
     } = agent;
+    let known = named.as_ref().map_or(manifest::Preset::Shell, |named| named.value);
     let image = match (image, build) {
         (Some(image), _) => Image::Named(image.value.as_str().to_owned()),
         (None, Some(build)) => Image::Build(path(loaded, build)),
-        (None, None) => Image::Shell,
+        (None, None) => Image::Preset(crate::preset::find(known)),
     };
     let clone = workspace.as_ref().and_then(|workspace| {
         let Workspace { clone, mount: _ } = &workspace.value;
@@ -200,7 +259,15 @@ fn plan(loaded: &Loaded, slug: &str, agent: &manifest::Agent, bottle: &manifest:
     let none = Resources { cpus: None, memory: None, pids: None };
     let Resources { cpus, memory, pids } = resources.as_ref().unwrap_or(&none);
     let egress = egress::plan(loaded, bottle);
-    let mut environment = if egress.is_some() { egress::environment() } else { IndexMap::new() };
+    let mut environment = match image {
+        Image::Preset(preset) => {
+            preset::environment(preset, bottle, egress.as_ref().map(|egress| &egress.policy))
+        }
+        Image::Named(_) | Image::Build(_) => IndexMap::new(),
+    };
+    if egress.is_some() {
+        environment.extend(egress::environment());
+    }
     environment.extend(egress::placeholders(bottle));
     let supervise = supervise::plan(bottle);
     if supervise.is_some() {
@@ -219,16 +286,19 @@ fn plan(loaded: &Loaded, slug: &str, agent: &manifest::Agent, bottle: &manifest:
             image,
             command: command.as_ref().map(texts),
             environment,
+            mounts: preset::mounts(loaded, agent),
             clone,
             cpus: cpus.as_ref().map(|cpus| cpus.value.as_str().to_owned()),
             memory: memory.as_ref().map_or(DEFAULT_MEMORY, |memory| memory.value.as_str()).to_owned(),
             pids: pids.as_ref().map_or(DEFAULT_PIDS, |pids| pids.value.0),
             runtime: runtime.as_ref().map(|runtime| runtime.value.as_str().to_owned()),
         },
+        pipelock: pipelock::plan(bottle, egress.as_ref()),
         egress,
         gate: gate::plan(loaded, bottle),
         supervise,
-        images: loaded.manifest.images.as_ref().map(|images| images.registry.value.as_str().to_owned()),
+        bundled: bottle.sidecars.as_ref().is_some_and(|sidecars| sidecars.value == Sidecars::Bundled),
+        images,
     }
 }
 

@@ -6,9 +6,11 @@
 use serde::Serialize;
 
 use super::{DIRECTORY, RenderError, compose_path};
-use crate::plan::{self, Image, Plan, Secret};
+use crate::images::tagged;
+use crate::plan::{self, Image, Images, Plan, Secret};
 use crate::policy::egress::Credential;
 use crate::policy::gate::SecretSource;
+use crate::preset::{ClientFile, Description, Link};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Context {
@@ -23,16 +25,25 @@ pub(super) struct Context {
     pub(super) egress: Option<Egress>,
     pub(super) gate: Option<Gate>,
     pub(super) supervise: Option<Supervise>,
+    pub(super) pipelock: Option<Pipelock>,
+    /// Where the sidecars share one container; none where there is no sidecar.
+    pub(super) bundled: Option<Bundled>,
     pub(super) repositories: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct Agent {
-    pub(super) shell: bool,
+    preset: Option<&'static str>,
     image: Option<String>,
     build: Option<String>,
     command: Vec<String>,
     environment: Vec<Pair>,
+    /// What it reads: files of the bundle, and what of the host the manifest names.
+    mounts: Vec<Mount>,
+    /// What is copied into its home at the first start.
+    once: Vec<Mount>,
+    /// What leads from its home to another place.
+    links: Vec<Mount>,
     /// The URL that the workspace is cloned from.
     clone: Option<String>,
     cpus: Option<String>,
@@ -71,6 +82,22 @@ pub(super) struct Supervise {
     port: u16,
 }
 
+/// What it goes by is no part of it, as it is none of egress's.
+#[derive(Debug, Serialize)]
+pub(super) struct Pipelock {
+    image: String,
+}
+
+/// The one container of all sidecars.
+#[derive(Debug, Serialize)]
+pub(super) struct Bundled {
+    image: Option<String>,
+    /// The files of all sidecars; one that several of them have is mounted once.
+    files: Vec<Mount>,
+    /// The variables of all sidecars, each under a name that begins with its sidecar's.
+    variables: Vec<Variable>,
+}
+
 /// What a sidecar's container gets of the host.
 #[derive(Debug, Default, Serialize)]
 struct Secrets {
@@ -79,7 +106,7 @@ struct Secrets {
     variables: Vec<Variable>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 struct Mount {
     source: String,
     target: String,
@@ -97,26 +124,31 @@ struct Remote {
     urls: Vec<String>,
 }
 
-/// The command of the preset `shell`: Compose's `tty: true` keeps it waiting.
-const SHELL_COMMAND: [&str; 1] = ["bash"];
-
 impl Context {
     pub(super) fn new(plan: &Plan, base: &std::path::Path) -> Result<Self, RenderError> {
-        let Plan { slug, agent, egress, gate, supervise, images } = plan;
+        let Plan { slug, agent, egress, gate, supervise, pipelock, bundled, images } = plan;
+        let egress = egress.as_ref().map(|egress| Egress::new(egress, images.as_ref(), base)).transpose()?;
+        let gate_context = gate.as_ref().map(|gate| Gate::new(gate, images.as_ref(), base)).transpose()?;
+        let bundled = (*bundled && (egress.is_some() || gate.is_some()))
+            .then(|| Bundled::new(egress.as_ref(), gate_context.as_ref(), images.as_ref()));
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
             hash: String::new(),
             slug: slug.clone(),
             project: format!("bottle-{slug}"),
             own: format!("./{DIRECTORY}/{slug}"),
-            images: images.clone(),
-            agent: Agent::new(agent, gate.as_ref(), base)?,
-            egress: egress.as_ref().map(|egress| Egress::new(egress, images.as_deref(), base)).transpose()?,
-            gate: gate.as_ref().map(|gate| Gate::new(gate, images.as_deref(), base)).transpose()?,
+            images: images.as_ref().map(|images| images.registry.clone()),
+            agent: Agent::new(slug, agent, gate.as_ref(), base)?,
+            egress,
+            gate: gate_context,
+            bundled,
             supervise: supervise.as_ref().map(|supervise| Supervise {
-                image: published("supervise", images.as_deref()),
+                image: published("supervise", images.as_ref()),
                 port: supervise.port,
             }),
+            pipelock: pipelock
+                .as_ref()
+                .map(|plan::Pipelock { image, config: _ }| Pipelock { image: image.clone() }),
             repositories: gate.iter().flat_map(|gate| gate.policy.repositories.keys().cloned()).collect(),
         })
     }
@@ -124,25 +156,42 @@ impl Context {
 
 impl Agent {
     fn new(
+        slug: &str,
         agent: &plan::Agent,
         gate: Option<&plan::Gate>,
         base: &std::path::Path,
     ) -> Result<Self, RenderError> {
-        let plan::Agent { image, command, environment, clone, cpus, memory, pids, runtime } = agent;
-        let (shell, named, build) = match image {
-            Image::Shell => (true, None, None),
-            Image::Named(name) => (false, Some(name.clone()), None),
-            Image::Build(path) => (false, None, Some(compose_path(path, base)?)),
+        let plan::Agent { image, command, environment, mounts, clone, cpus, memory, pids, runtime } = agent;
+        let (preset, named, build) = match image {
+            Image::Preset(preset) => (Some(*preset), None, None),
+            Image::Named(name) => (None, Some(name.clone()), None),
+            Image::Build(path) => (None, None, Some(compose_path(path, base)?)),
         };
+        let mut files = OwnFiles::default();
+        if let Some(preset) = preset {
+            files.add(slug, &preset.description);
+        }
+        for plan::Mount { source, target } in mounts {
+            files.mounts.push(Mount { source: compose_path(source, base)?, target: target.clone() });
+        }
+        // A link to what isn't there would be in the way of the client's own file.
+        let OwnFiles { mounts, once, mut links } = files;
+        links.retain(|link| mounts.iter().any(|mount| mount.target == link.source));
         let remote = |name: &String| {
             gate.and_then(|gate| gate.remotes.iter().find(|remote| remote.repository == *name))
         };
         Ok(Self {
-            shell,
+            preset: preset.map(|preset| preset.name),
             image: named,
             build,
-            command: command.clone().unwrap_or_else(|| SHELL_COMMAND.map(str::to_owned).to_vec()),
+            command: command
+                .clone()
+                .or_else(|| Some(preset?.description.command.clone()))
+                .unwrap_or_default(),
             environment: pairs(environment),
+            mounts,
+            once,
+            links,
             clone: clone.as_ref().and_then(remote).map(|remote| remote.url.clone()),
             cpus: cpus.clone(),
             memory: memory.clone(),
@@ -152,8 +201,36 @@ impl Agent {
     }
 }
 
+/// What a preset's client reads.
+#[derive(Default)]
+struct OwnFiles {
+    mounts: Vec<Mount>,
+    once: Vec<Mount>,
+    links: Vec<Mount>,
+}
+
+impl OwnFiles {
+    fn add(&mut self, slug: &str, description: &Description) {
+        for ClientFile { name, target, once } in &description.files {
+            let mounted = target.clone().unwrap_or_else(|| format!("/etc/bottle/once/{name}"));
+            self.once.extend(once.iter().map(|path| Mount { source: mounted.clone(), target: path.clone() }));
+            self.mounts.push(Mount { source: format!("./{DIRECTORY}/{slug}/agent/{name}"), target: mounted });
+        }
+        self.links.extend(
+            description
+                .links
+                .iter()
+                .map(|Link { path, target }| Mount { source: target.clone(), target: path.clone() }),
+        );
+    }
+}
+
 impl Egress {
-    fn new(egress: &plan::Egress, images: Option<&str>, base: &std::path::Path) -> Result<Self, RenderError> {
+    fn new(
+        egress: &plan::Egress,
+        images: Option<&Images>,
+        base: &std::path::Path,
+    ) -> Result<Self, RenderError> {
         let plan::Egress { policy, secrets } = egress;
         let in_file = |credential: &Credential| matches!(credential.secret, SecretSource::File(_));
         Ok(Self {
@@ -165,7 +242,7 @@ impl Egress {
 }
 
 impl Gate {
-    fn new(gate: &plan::Gate, images: Option<&str>, base: &std::path::Path) -> Result<Self, RenderError> {
+    fn new(gate: &plan::Gate, images: Option<&Images>, base: &std::path::Path) -> Result<Self, RenderError> {
         let plan::Gate { policy: _, known_hosts, extra_hosts, secrets, remotes } = gate;
         let remote = |remote: &plan::Remote| {
             let plan::Remote { repository, url: _, spellings } = remote;
@@ -178,6 +255,27 @@ impl Gate {
             remotes: remotes.iter().map(remote).collect(),
             secrets: Secrets::new(secrets, base)?,
         })
+    }
+}
+
+impl Bundled {
+    fn new(egress: Option<&Egress>, gate: Option<&Gate>, images: Option<&Images>) -> Self {
+        let mut bundled =
+            Self { image: published("sidecars", images), files: Vec::new(), variables: Vec::new() };
+        let egress = egress.map(|egress| ("EGRESS_", &egress.secrets));
+        for (prefix, secrets) in egress.into_iter().chain(gate.map(|gate| ("GIT_GATE_", &gate.secrets))) {
+            for file in &secrets.files {
+                // The same credential and the same certificate have the same place in every sidecar.
+                if !bundled.files.contains(file) {
+                    bundled.files.push(file.clone());
+                }
+            }
+            bundled.variables.extend(secrets.variables.iter().map(|variable| Variable {
+                name: format!("{prefix}{}", variable.name),
+                source: variable.source.clone(),
+            }));
+        }
+        bundled
     }
 }
 
@@ -199,9 +297,10 @@ impl Secrets {
     }
 }
 
-/// The published image of a sidecar, where images are not built.
-fn published(sidecar: &str, images: Option<&str>) -> Option<String> {
-    images.map(|images| format!("{images}/bottle-{sidecar}:{}", env!("CARGO_PKG_VERSION")))
+/// The published image of a sidecar, where images are not built: by its digest where there is a lock.
+fn published(sidecar: &str, images: Option<&Images>) -> Option<String> {
+    let Images { registry, lock } = images?;
+    Some(lock.as_ref().and_then(|lock| lock.image(sidecar)).unwrap_or_else(|| tagged(registry, sidecar)))
 }
 
 fn pairs(map: &indexmap::IndexMap<String, String>) -> Vec<Pair> {

@@ -28,12 +28,18 @@ templates! {
     "git-gate/known_hosts.j2",
     "git-gate/pre-receive.sh.j2",
     "gitignore.j2",
+    "presets/claude/claude.json.j2",
+    "presets/claude/managed-settings.json.j2",
+    "presets/codex/config.toml.j2",
+    "sidecars.yaml.j2",
 }
 
 /// Values become double-quoted JSON with `$` doubled: Compose replaces variables in this file, and only in this one.
 const COMPOSE: AutoEscape = AutoEscape::Custom(Cow::Borrowed("compose"));
 /// Values become single-quoted words.
 const SHELL: AutoEscape = AutoEscape::Custom(Cow::Borrowed("shell"));
+/// Values become double-quoted JSON, which is a basic string of TOML's too (TOML 1.0, "String").
+const JSON: AutoEscape = AutoEscape::Custom(Cow::Borrowed("json"));
 /// Values stand as they are, and a control character is an error.
 const PLAIN: AutoEscape = AutoEscape::Custom(Cow::Borrowed("plain"));
 
@@ -50,6 +56,8 @@ pub(super) fn new() -> Environment<'static> {
             COMPOSE
         } else if name.ends_with(".sh.j2") {
             SHELL
+        } else if name.ends_with(".json.j2") || name.ends_with(".toml.j2") {
+            JSON
         } else {
             PLAIN
         }
@@ -75,6 +83,8 @@ fn format(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Res
             let escape = state.auto_escape();
             if *escape == COMPOSE {
                 escape::compose(text)
+            } else if *escape == JSON {
+                escape::json(text)
             } else if let Some(character) = text.chars().find(|character| character.is_control()) {
                 return refuse(&format!("the control character {}", character.escape_default()));
             } else if *escape == SHELL {
@@ -121,11 +131,14 @@ mod tests {
         let render = |environment: &minijinja::Environment<'_>, name: &str| {
             environment.get_template(name).expect("it was added").render(context! { value => "a'$x\"" })
         };
-        for name in ["x.yaml.j2", "x.sh.j2", "x.conf.j2"] {
+        for name in ["x.yaml.j2", "x.sh.j2", "x.json.j2", "x.toml.j2", "x.conf.j2"] {
             environment.add_template(name, "{{ value }}").expect("it parses");
         }
         assert_eq!(render(&environment, "x.yaml.j2").expect("YAML"), "\"a'$$x\\\"\"");
         assert_eq!(render(&environment, "x.sh.j2").expect("shell"), "'a'\\''$x\"'");
+        for name in ["x.json.j2", "x.toml.j2"] {
+            assert_eq!(render(&environment, name).expect("a string"), "\"a'$x\\\"\"");
+        }
         assert_eq!(render(&environment, "x.conf.j2").expect("text"), "a'$x\"");
     }
 

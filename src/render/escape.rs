@@ -9,7 +9,7 @@ use crate::manifest::source::is_unprintable;
 /// Everything that isn't printable ASCII or harmless text is escaped: a reviewer sees a direction override as `\u202e`.
 /// For the invisible characters beyond the basic plane the two notations differ (a pair of surrogates in JSON is an error
 /// in YAML), and YAML's is taken.
-pub(super) fn json(text: &str) -> String {
+pub(crate) fn json(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for character in text.chars() {

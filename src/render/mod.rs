@@ -1,6 +1,7 @@
 //! From a plan to the bundle: the files, their text, and how they are written and checked.
 
 mod context;
+mod devcontainer;
 mod environment;
 pub(crate) mod escape;
 mod read_back;
@@ -14,11 +15,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
-use crate::plan::{Egress, Gate, Path, Plan};
+use crate::plan::{Egress, Gate, Image, Path, Pipelock, Plan};
 use crate::policy::gate::GatePolicy;
 use crate::policy::rules::Rules;
 use crate::policy::whole::END;
+use crate::preset::{self, Preset};
 
+pub(crate) use write::is_ours;
 pub use write::{ComposeName, Drift, Target, WriteError, check, write};
 
 /// The words by which a rendered file is known; in its first lines.
@@ -28,10 +31,10 @@ pub const MARK: &str = "Rendered by bottle";
 pub const DIRECTORY: &str = ".bottle";
 
 const MCP: &str = include_str!("../../templates/agent/mcp.json");
-const AGENT_SHELL: &str = include_str!("../../docker/agent-shell/Dockerfile");
-const EGRESS: &str = include_str!("../../docker/egress/Dockerfile");
-const GIT_GATE: &str = include_str!("../../docker/git-gate/Dockerfile");
-const SUPERVISE: &str = include_str!("../../docker/supervise/Dockerfile");
+pub(crate) const EGRESS: &str = include_str!("../../docker/egress/Dockerfile");
+pub(crate) const GIT_GATE: &str = include_str!("../../docker/git-gate/Dockerfile");
+pub(crate) const BUNDLE: &str = include_str!("../../docker/bundle/Dockerfile");
+pub(crate) const SUPERVISE: &str = include_str!("../../docker/supervise/Dockerfile");
 
 /// The files of one agent's bundle.
 #[derive(Clone, Debug)]
@@ -62,7 +65,7 @@ pub enum RenderError {
     #[error("could not render `{template}`: {}", detail(.source))]
     Template {
         /// The template.
-        template: &'static str,
+        template: String,
         /// What is wrong.
         source: minijinja::Error,
     },
@@ -119,7 +122,7 @@ impl Renderer {
     /// A value that can't be written safely where it belongs, and a rendered file that doesn't read back as planned.
     pub fn render(&self, plan: &Plan, base: &std::path::Path) -> Result<Bundle, RenderError> {
         let mut context = context::Context::new(plan, base)?;
-        context.hash = hash(&context, plan.gate.as_ref());
+        context.hash = hash(&context, plan);
         let values = Value::from(Serde(&context));
         let compose = self.compose(&context, &values)?;
         let mut bundle =
@@ -128,8 +131,12 @@ impl Renderer {
         bundle.add(&format!("{DIRECTORY}/.gitignore"), self.text("gitignore.j2", &values)?, false);
         bundle.add(&own("agent/entrypoint.sh"), self.text("agent/entrypoint.sh.j2", &values)?, true);
         bundle.add(&own("agent/gitconfig"), self.text("agent/gitconfig.j2", &values)?, false);
-        if context.agent.shell {
-            bundle.add(&docker("agent-shell"), AGENT_SHELL.to_owned(), false);
+        if let Image::Preset(preset) = plan.agent.image {
+            self.preset(&mut bundle, preset, &values, own)?;
+        }
+        let separately_built = context.images.is_none() && context.bundled.is_none();
+        if context.images.is_none() && context.bundled.is_some() {
+            bundle.add(&docker("bundle"), BUNDLE.to_owned(), false);
         }
         if let Some(egress) = &plan.egress {
             let Egress { policy, secrets: _ } = egress;
@@ -140,22 +147,47 @@ impl Renderer {
             })?;
             bundle.add(&own("egress/policy.yaml"), policy_yaml("egress/policy.yaml", policy)?, false);
             bundle.mounted.push(own("egress"));
-            if context.images.is_none() {
+            if separately_built {
                 bundle.add(&docker("egress"), EGRESS.to_owned(), false);
             }
         }
         if let Some(gate) = &plan.gate {
             self.gate(&mut bundle, gate, &context, &values, own)?;
         }
+        if let Some(Pipelock { image: _, config }) = &plan.pipelock {
+            // It is no sidecar of ours: its reader knows nothing of our mark of an end.
+            let name = "pipelock/pipelock.yaml";
+            bundle.add(&own(name), read_back_yaml(name, config, "")?, false);
+            // It follows its file as well.
+            bundle.mounted.push(own("pipelock"));
+        }
         if plan.supervise.is_some() {
             bundle.add(&own("agent/mcp.json"), MCP.to_owned(), false);
             // It judges requests by the policies as they are, and a file that is rendered anew is another one.
             bundle.mounted.extend(plan.gate.as_ref().map(|_| own("git-gate")));
-            if context.images.is_none() {
+            if separately_built {
                 bundle.add(&docker("supervise"), SUPERVISE.to_owned(), false);
             }
         }
         Ok(bundle)
+    }
+
+    fn preset(
+        &self,
+        bundle: &mut Bundle,
+        preset: &Preset,
+        values: &Value,
+        own: impl Fn(&str) -> String,
+    ) -> Result<(), RenderError> {
+        for (name, text) in preset.build {
+            let path = format!("{DIRECTORY}/docker/agent-{}/{name}", preset.name);
+            bundle.add(&path, (*text).to_owned(), false);
+        }
+        for file in &preset.description.files {
+            let template = format!("presets/{}/{}.j2", preset.name, file.name);
+            bundle.add(&own(&format!("agent/{}", file.name)), self.text(&template, values)?, false);
+        }
+        Ok(())
     }
 
     fn gate(
@@ -172,17 +204,17 @@ impl Renderer {
         bundle.add(&own("git-gate/pre-receive"), self.text("git-gate/pre-receive.sh.j2", values)?, true);
         bundle.add(&own("git-gate/access-hook"), self.text("git-gate/access-hook.sh.j2", values)?, true);
         bundle.add(&own("git-gate/gitleaks.toml"), self.text("git-gate/gitleaks.toml.j2", values)?, false);
-        if context.images.is_none() {
+        if context.images.is_none() && context.bundled.is_none() {
             bundle.add(&docker("git-gate"), GIT_GATE.to_owned(), false);
         }
         Ok(())
     }
 
-    fn text(&self, template: &'static str, values: &Value) -> Result<String, RenderError> {
+    fn text(&self, template: &str, values: &Value) -> Result<String, RenderError> {
         self.environment
             .get_template(template)
             .and_then(|found| found.render(values.clone()))
-            .map_err(|source| RenderError::Template { template, source })
+            .map_err(|source| RenderError::Template { template: template.to_owned(), source })
     }
 
     fn compose(&self, context: &context::Context, values: &Value) -> Result<String, RenderError> {
@@ -191,7 +223,7 @@ impl Renderer {
         let found = self
             .environment
             .get_template(template)
-            .map_err(|source| RenderError::Template { template, source })?;
+            .map_err(|source| RenderError::Template { template: template.to_owned(), source })?;
         self.checker
             .check(&found, context, &text)
             .map_err(|detail| RenderError::ReadBack { file: "compose.yaml".to_owned(), detail })?;
@@ -209,15 +241,24 @@ fn docker(name: &str) -> String {
     format!("{DIRECTORY}/docker/{name}/Dockerfile")
 }
 
-/// A sidecar's policy as its own reader will read it. It is no Compose file, so serde may choose the notation; that it
-/// reads back as the same policy is checked here.
+/// A sidecar's policy as its own reader will read it.
 fn policy_yaml<T: Serialize + DeserializeOwned + PartialEq>(
     file: &str,
     policy: &T,
 ) -> Result<String, RenderError> {
+    read_back_yaml(file, policy, END)
+}
+
+/// A value as YAML. It is no Compose file, so serde may choose the notation; that it reads back as the same value is
+/// checked here.
+fn read_back_yaml<T: Serialize + DeserializeOwned + PartialEq>(
+    file: &str,
+    policy: &T,
+    end: &str,
+) -> Result<String, RenderError> {
     let failed = |detail: String| RenderError::ReadBack { file: file.to_owned(), detail };
     let body = serde_yaml::to_string(policy).map_err(|error| failed(error.to_string()))?;
-    let text = format!("# {MARK} from bottle.yaml; do not edit.\n{body}{END}");
+    let text = format!("# {MARK} from bottle.yaml; do not edit.\n{body}{end}");
     match serde_yaml::from_str::<T>(&text) {
         Ok(read) if read == *policy => Ok(text),
         Ok(_) => Err(failed("another policy comes back".to_owned())),
@@ -230,7 +271,7 @@ fn policy_yaml<T: Serialize + DeserializeOwned + PartialEq>(
 ///
 /// Egress's policy is no part of it: egress follows the file while it runs, and another hash would make the next
 /// `docker compose up` replace every container, the agent's with its work in it, for the sake of a route.
-fn hash(context: &context::Context, gate: Option<&Gate>) -> String {
+fn hash(context: &context::Context, plan: &Plan) -> String {
     let mut hasher = Sha256::new();
     hasher.update(env!("CARGO_PKG_VERSION"));
     for (name, text) in environment::TEMPLATES {
@@ -239,13 +280,18 @@ fn hash(context: &context::Context, gate: Option<&Gate>) -> String {
         hasher.update(text);
         hasher.update([0]);
     }
-    for dockerfile in [AGENT_SHELL, EGRESS, GIT_GATE, SUPERVISE] {
-        hasher.update(dockerfile);
+    let of_presets = preset::all().into_iter().flat_map(|preset| preset.build).map(|(_, text)| *text);
+    for text in [BUNDLE, EGRESS, GIT_GATE, SUPERVISE].into_iter().chain(of_presets) {
+        hasher.update(text);
         hasher.update([0]);
     }
     // What the gate goes by is mounted as a file, and a container keeps the file that it was started with; only another
     // hash in its labels makes Compose start it anew.
-    hasher.update(serde_json::to_vec(&gate.map(without_lines)).unwrap_or_default());
+    hasher.update(serde_json::to_vec(&plan.gate.as_ref().map(without_lines)).unwrap_or_default());
+    hasher.update([0]);
+    // pipelock follows its file but for the addresses and limits in it.
+    let pipelock = plan.pipelock.as_ref().map(|pipelock| pipelock.config.without_hosts());
+    hasher.update(serde_json::to_vec(&pipelock).unwrap_or_default());
     hasher.update([0]);
     // The context serializes maps in their own order, and nothing else in it could fail.
     hasher.update(serde_json::to_vec(context).unwrap_or_default());
@@ -302,18 +348,18 @@ fn relative(from: &std::path::Path, to: &std::path::Path) -> Option<String> {
 mod tests {
     use std::path::Path;
 
-    use super::{AGENT_SHELL, EGRESS, GIT_GATE, SUPERVISE, relative};
+    use super::{BUNDLE, EGRESS, GIT_GATE, SUPERVISE, relative};
+    use crate::preset;
 
     #[test]
     fn every_template_says_in_its_first_lines_that_it_was_rendered() {
-        let own = super::environment::TEMPLATES.iter().copied();
-        let dockerfiles = [
-            ("agent-shell", AGENT_SHELL),
-            ("egress", EGRESS),
-            ("git-gate", GIT_GATE),
-            ("supervise", SUPERVISE),
-        ];
-        for (name, text) in own.chain(dockerfiles) {
+        // The sidecars in one container are a part of another template.
+        let own =
+            super::environment::TEMPLATES.iter().filter(|(name, _)| *name != "sidecars.yaml.j2").copied();
+        let dockerfiles =
+            [("bundle", BUNDLE), ("egress", EGRESS), ("git-gate", GIT_GATE), ("supervise", SUPERVISE)];
+        let of_presets = preset::all().into_iter().flat_map(|preset| preset.build).copied();
+        for (name, text) in own.chain(dockerfiles).chain(of_presets) {
             assert!(super::write::is_ours(text.as_bytes()), "{name}");
         }
     }

@@ -4,6 +4,7 @@
 //! Whose a file is, its first lines say ([`super::MARK`]): the mark travels with a clone of the repository, and no
 //! separate record can be out of step with the files.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::Metadata;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use similar::TextDiff;
 
-use super::{Bundle, DIRECTORY, MARK};
+use super::{Bundle, DIRECTORY, MARK, devcontainer};
 use crate::fs;
 
 /// Where bundles go.
@@ -22,6 +23,8 @@ pub struct Target {
     pub directory: PathBuf,
     /// The name of each bundle's compose file there; `None` where it goes to standard output instead.
     pub compose: ComposeName,
+    /// Whether editors get a file by which they open the agent's container.
+    pub devcontainer: bool,
     /// The Linux binary that the sidecars' images are built from.
     pub binary: PathBuf,
 }
@@ -127,7 +130,7 @@ pub fn check(bundles: &[Bundle], target: &Target) -> Result<Drift, WriteError> {
         let on_disk = fs::read_if_exists(&target.directory.join(path))?;
         let before = on_disk.as_deref().map(String::from_utf8_lossy);
         let mode = if *executable { 0o755 } else { 0o644 };
-        if before.as_deref() == Some(*text) {
+        if before.as_deref() == Some(&**text) {
             let metadata = target.directory.join(path).metadata().ok();
             if !has_mode(metadata.as_ref(), mode) {
                 // Writing to a string can't fail.
@@ -135,7 +138,7 @@ pub fn check(bundles: &[Bundle], target: &Target) -> Result<Drift, WriteError> {
             }
             continue;
         }
-        let diff = TextDiff::from_lines(before.as_deref().unwrap_or(""), *text);
+        let diff = TextDiff::from_lines(before.as_deref().unwrap_or(""), &**text);
         let old = if before.is_some() { format!("a/{path}") } else { "/dev/null".to_owned() };
         drift.diff.push_str(&diff.unified_diff().header(&old, &format!("b/{path}")).to_string());
     }
@@ -150,7 +153,7 @@ pub fn check(bundles: &[Bundle], target: &Target) -> Result<Drift, WriteError> {
 }
 
 /// All files of all bundles, each path once: what bundles share is the same in each.
-fn files<'a>(bundles: &'a [Bundle], target: &Target) -> Vec<(String, &'a str, bool)> {
+fn files<'a>(bundles: &'a [Bundle], target: &Target) -> Vec<(String, Cow<'a, str>, bool)> {
     let mut seen = BTreeSet::new();
     let mut files = Vec::new();
     for bundle in bundles {
@@ -159,20 +162,26 @@ fn files<'a>(bundles: &'a [Bundle], target: &Target) -> Vec<(String, &'a str, bo
             ComposeName::PerAgent => Some(format!("compose.{}.yaml", bundle.slug)),
             ComposeName::Printed => None,
         };
-        files.extend(compose.map(|name| (name, bundle.compose.as_str(), false)));
+        files.extend(compose.map(|name| (name, Cow::from(&bundle.compose), false)));
         for (path, file) in &bundle.files {
             if seen.insert(path.as_str()) {
-                files.push((path.clone(), file.text.as_str(), file.executable));
+                files.push((path.clone(), Cow::from(&file.text), file.executable));
             }
+        }
+        if target.devcontainer {
+            let (path, text) = devcontainer::file(&bundle.slug, target.compose);
+            files.push((path, text.into(), false));
         }
     }
     files
 }
 
-pub(super) fn is_ours(bytes: &[u8]) -> bool {
+/// Whether a file's first lines say that bottle wrote it.
+pub(crate) fn is_ours(bytes: &[u8]) -> bool {
     let head = String::from_utf8_lossy(bytes.get(..HEAD.min(bytes.len())).unwrap_or_default()).into_owned();
-    // JSON has no comments: there it is a member called `#`.
-    let is_comment = |line: &str| line.starts_with('#') || line.starts_with("  \"#\": ");
+    // JSON has no comments: there it is a member called `#`. JSONC has.
+    let is_comment =
+        |line: &str| line.starts_with('#') || line.starts_with("  \"#\": ") || line.starts_with("// ");
     head.lines().take(3).any(|line| is_comment(line) && line.contains(MARK))
 }
 
@@ -224,7 +233,7 @@ fn refuse_links<'a>(
 fn stale(
     bundles: &[Bundle],
     target: &Target,
-    files: &[(String, &str, bool)],
+    files: &[(String, Cow<'_, str>, bool)],
 ) -> Result<Vec<PathBuf>, WriteError> {
     let current: BTreeSet<PathBuf> = files.iter().map(|(path, ..)| target.directory.join(path)).collect();
     let mut stale = Vec::new();

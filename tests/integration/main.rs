@@ -5,6 +5,7 @@ mod egress;
 mod git_gate;
 mod manifest;
 mod render;
+mod scan;
 mod supervise;
 mod support;
 

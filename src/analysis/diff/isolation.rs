@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Change, Policies, What};
 use crate::manifest::values::PathBase;
-use crate::plan::{Agent, Egress, Gate, Image, Path, Plan, Secret, Supervise};
+use crate::plan::{Agent, Egress, Gate, Image, Mount, Path, Pipelock, Plan, Secret, Supervise};
 use crate::policy::egress::{EgressPolicy, Inject};
 use crate::policy::gate::{GatePolicy, HttpsCredential, HttpsUpstream, Repository, SshUpstream, Upstream};
 
@@ -96,7 +96,7 @@ pub(super) fn compare(old_settings: &Settings, new_settings: &Settings, one_side
 }
 
 fn settings(plan: &Plan) -> Settings {
-    let Plan { slug: _, agent: of_agent, egress, gate, supervise, images } = plan;
+    let Plan { slug: _, agent: of_agent, egress, gate, supervise, pipelock, bundled, images } = plan;
     let mut settings = Settings::default();
     let network = egress.is_some() || gate.is_some();
     settings.put(
@@ -105,8 +105,15 @@ fn settings(plan: &Plan) -> Settings {
         if network { Weight::Opens } else { Weight::Nothing },
     );
     agent(of_agent, &mut settings);
+    if network {
+        // What shares a kernel's namespaces is nearer to each other than what does not.
+        let (value, weight) =
+            if *bundled { ("one for all", Weight::Opens) } else { ("one each", Weight::Nothing) };
+        settings.put("containers of the sidecars", value, weight);
+    }
     if let Some(images) = images {
-        settings.put("registry of the sidecars' images", images, Weight::Opens);
+        // Digests are compared where their file is: `git diff` shows them.
+        settings.put("registry of the sidecars' images", images.registry.as_str(), Weight::Opens);
     }
     if let Some(Egress { policy, secrets }) = egress {
         of_egress(policy, &mut settings);
@@ -126,13 +133,17 @@ fn settings(plan: &Plan) -> Settings {
         settings.put("sidecar supervise", "runs", Weight::Opens);
         settings.put("port of the operator's page", port.to_string(), Weight::Nothing);
     }
+    if let Some(Pipelock { image, config }) = pipelock {
+        settings.put("image of pipelock", image, Weight::Holds);
+        settings.put("mode of pipelock", config.mode.text(), Weight::Holds);
+    }
     settings
 }
 
 fn agent(agent: &Agent, settings: &mut Settings) {
-    let Agent { image, command, environment, clone, cpus, memory, pids, runtime } = agent;
+    let Agent { image, command, environment, mounts, clone, cpus, memory, pids, runtime } = agent;
     let image = match image {
-        Image::Shell => "preset shell".to_owned(),
+        Image::Preset(preset) => format!("preset {}", preset.name),
         Image::Named(name) => format!("image {name}"),
         Image::Build(from) => format!("built from {}", path(from)),
     };
@@ -142,6 +153,9 @@ fn agent(agent: &Agent, settings: &mut Settings) {
     }
     for (name, value) in environment {
         settings.put(format!("environment variable {name} of the agent"), value, Weight::Nothing);
+    }
+    for Mount { source, target } in mounts {
+        settings.put(format!("read-only {target} of the agent"), path(source), Weight::Opens);
     }
     if let Some(clone) = clone {
         settings.put("repository in the workspace", clone, Weight::Nothing);
@@ -168,6 +182,7 @@ fn of_egress(policy: &EgressPolicy, settings: &mut Settings) {
         credentials,
         ask: _,
         on_refusal,
+        scanner,
         routes: _,
     } = policy;
     for (host, address) in extra_hosts {
@@ -183,6 +198,9 @@ fn of_egress(policy: &EgressPolicy, settings: &mut Settings) {
             Inject::Basic(user) => format!("basic for {user}"),
         };
         settings.put(format!("form of the credential {name}"), carried, Weight::Nothing);
+    }
+    if let Some(scanner) = scanner {
+        settings.put("scanner of what leaves", scanner, Weight::Holds);
     }
     if on_refusal.is_some() {
         settings.put("requests without a route", "are held for an approval", Weight::Nothing);

@@ -21,7 +21,7 @@ use serde::Serialize;
 use self::paths::Facet;
 use crate::analysis::explain::no_egress;
 use crate::plan::Plan;
-use crate::policy::egress::EgressPolicy;
+use crate::policy::egress::{EgressPolicy, OnSecret};
 use crate::policy::gate::{GatePolicy, Repository};
 
 pub use containers::Containers;
@@ -102,6 +102,24 @@ pub enum What {
         old: Option<u64>,
         /// The most bytes now.
         new: Option<u64>,
+        /// The requests.
+        #[serde(flatten)]
+        region: Box<Region>,
+    },
+    /// Requests in which a secret meets another answer.
+    OnSecret {
+        /// The answer before.
+        old: OnSecret,
+        /// The answer now.
+        new: OnSecret,
+        /// The requests.
+        #[serde(flatten)]
+        region: Box<Region>,
+    },
+    /// Requests whose bodies keep a tool of the server, or lose it.
+    Tool {
+        /// The tool.
+        tool: String,
         /// The requests.
         #[serde(flatten)]
         region: Box<Region>,
@@ -237,6 +255,9 @@ pub fn egress(old: &EgressPolicy, new: &EgressPolicy) -> Vec<Change> {
                 Facet::Private => What::Private { region },
                 Facet::Upload(to, from) if widens => What::Upload { old: from, new: to, region },
                 Facet::Upload(to, from) => What::Upload { old: to, new: from, region },
+                Facet::Secret(to, from) if widens => What::OnSecret { old: from, new: to, region },
+                Facet::Secret(to, from) => What::OnSecret { old: to, new: from, region },
+                Facet::Tool(tool) => What::Tool { tool, region },
             };
             Change { widens, what }
         })

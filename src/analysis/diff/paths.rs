@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::hosts::rank;
 use crate::analysis::language::{Atom, Languages};
-use crate::policy::egress::{Deny, Route};
+use crate::policy::egress::{Deny, OnSecret, Route};
 use crate::policy::path::Pattern;
 
 /// A pattern of a rule, or all paths where it stands for those without readings too.
@@ -98,6 +98,10 @@ pub(super) enum Facet {
     Private,
     /// Its body may have so many bytes, and could have so many.
     Upload(Option<u64>, Option<u64>),
+    /// A secret in it meets this answer, and met the other one, which is stricter.
+    Secret(OnSecret, OnSecret),
+    /// This tool is left in its body, and was taken out.
+    Tool(String),
 }
 
 /// The paths of a change.
@@ -286,6 +290,11 @@ impl Comparison<'_> {
             if most(now.max_upload_bytes) > most(before.max_upload_bytes) {
                 facets.push(Facet::Upload(now.max_upload_bytes, before.max_upload_bytes));
             }
+            if now.on_secret > before.on_secret {
+                facets.push(Facet::Secret(now.on_secret, before.on_secret));
+            }
+            let left = before.strip_tools.iter().filter(|tool| !now.strip_tools.contains(tool));
+            facets.extend(left.cloned().map(Facet::Tool));
         }
         facets
     }
@@ -293,7 +302,7 @@ impl Comparison<'_> {
     /// The patterns of routes of `to` that match the wanted paths, as few as it takes, and those that have to be taken out.
     fn of_route(&self, facet: Facet, wanted: &dyn Fn(&Atom) -> bool) -> Option<(Facet, Paths)> {
         let (is, not): (Vec<&Atom>, Vec<&Atom>) = self.atoms.iter().partition(|atom| wanted(atom));
-        let winners = matches!(facet, Facet::Credential(..) | Facet::Private | Facet::Upload(..));
+        let winners = !matches!(facet, Facet::Route | Facet::Deny | Facet::Readings);
         let routes: Vec<&Allow> = self
             .to
             .applies

@@ -43,6 +43,7 @@ fn route() -> impl Strategy<Value = Route> {
             credential: credential.filter(|_| scheme == Scheme::Https).map(str::to_owned),
             on_secret: OnSecret::Block,
             max_upload_bytes: None,
+            strip_tools: Vec::new(),
         },
     )
 }
@@ -65,6 +66,7 @@ fn policy() -> impl Strategy<Value = EgressPolicy> {
             source: "f:9".to_owned(),
             secret: SecretSource::Env("X".to_owned()),
             inject: Inject::Header(format!("x-{name}")),
+            placeholder: None,
         };
         let credentials = ["c", "d"].map(|name| (name.to_owned(), credential(name)));
         EgressPolicy { routes, deny, credentials: credentials.into_iter().collect(), ..no_egress() }
@@ -322,4 +324,43 @@ fn repository(rules: &[PushRule]) -> Repository {
         protect: Vec::new(),
         max_pack_bytes: 1,
     }
+}
+
+#[test]
+fn an_answer_to_a_secret_and_a_tool_that_stays_are_wider_only_in_one_direction() {
+    let route = |on_secret, tools: &[&str]| Route {
+        source: "f:1".to_owned(),
+        host: "a.example.org".to_owned(),
+        scheme: Scheme::Https,
+        ports: vec![443],
+        methods: vec!["POST".to_owned()],
+        paths: vec!["/**".to_owned()],
+        websocket: false,
+        private: false,
+        credential: None,
+        on_secret,
+        max_upload_bytes: None,
+        strip_tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),
+    };
+    let policy = |route: Route| EgressPolicy { routes: vec![route], ..no_egress() };
+    let told = |old: &EgressPolicy, new: &EgressPolicy| -> Vec<(bool, String)> {
+        let changes = egress(old, new);
+        changes
+            .iter()
+            .map(|change| (change.widens, super::text::sentence(change, &|text| text.to_owned())))
+            .collect()
+    };
+    let strict = policy(route(OnSecret::Block, &["mcp", "web_search"]));
+    let loose = policy(route(OnSecret::Redact, &["mcp"]));
+    let wider = told(&strict, &loose);
+    assert_eq!(wider.len(), 2, "{wider:?}");
+    assert!(wider.iter().all(|(widens, _)| *widens), "{wider:?}");
+    assert!(wider.iter().any(|(_, text)| text.contains("answered with redact, before block")), "{wider:?}");
+    assert!(wider.iter().any(|(_, text)| text.contains("may use the server's tool web_search")), "{wider:?}");
+    let narrower = told(&loose, &strict);
+    assert!(narrower.len() == 2 && narrower.iter().all(|(widens, _)| !widens), "{narrower:?}");
+    assert!(
+        narrower.iter().any(|(_, text)| text.contains("answered with block, before redact")),
+        "{narrower:?}"
+    );
 }

@@ -70,6 +70,20 @@ pub(super) fn sentence(change: &Change, code: &dyn Fn(&str) -> String) -> String
             let (old, new) = (limit(old), limit(new));
             format!("{} may carry {new} bytes, before {old}{}", requests(region, code), tail(region, code))
         }
+        What::OnSecret { old, new, region } => format!(
+            "{} {}: a secret in them is answered with {}, before {}",
+            requests(region, code),
+            tail(region, code),
+            code(&new.to_string()),
+            code(&old.to_string())
+        ),
+        What::Tool { tool, region } => format!(
+            "{} {} the server's tool {}{}",
+            requests(region, code),
+            or("may use", "may no longer use"),
+            code(tool),
+            tail(region, code)
+        ),
         What::Push { refs } => push(refs, *widens, code),
         What::Protect { repository, paths, except } => format!(
             "{} of {} {}{}",

@@ -7,7 +7,7 @@ use crate::policy::gate::{Repository, Upstream};
 
 /// Tells where a credential travels: one part for each route and repository that uses it. It is allowed if there is one.
 pub fn credential(plan: &Plan, name: &str) -> Answer {
-    let Plan { slug: _, agent: _, egress, gate, supervise: _, images: _ } = plan;
+    let Plan { slug: _, agent: _, egress, gate, supervise: _, pipelock: _, bundled: _, images: _ } = plan;
     let mut verdicts = Vec::new();
     let mut notes = Vec::new();
     if let Some(Egress { policy, secrets }) = egress

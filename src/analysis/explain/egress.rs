@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use super::{Answer, NOBODY, Request, Verdict, used};
 use crate::plan::Secret;
 use crate::policy::ask::Ask;
-use crate::policy::egress::{EgressPolicy, OnRefusal, Route, VERSION};
+use crate::policy::egress::{EgressPolicy, OnRefusal, OnSecret, Route, VERSION};
 use crate::policy::grant::Grant;
 use crate::policy::reason::Reason;
 use crate::policy::rules::{InvalidPolicy, Rules};
@@ -68,6 +68,7 @@ pub fn no_egress() -> EgressPolicy {
         credentials: IndexMap::new(),
         ask: None,
         on_refusal: None,
+        scanner: None,
         routes: Vec::new(),
     }
 }
@@ -85,6 +86,20 @@ fn allowed(
         .and_then(|name| policy.credentials.get(name).map(|credential| used(name, credential, secrets)));
     if let Some(limit) = route.max_upload_bytes {
         notes.push(format!("its body may have at most {limit} bytes (upload-too-large)"));
+    }
+    match route.on_secret {
+        OnSecret::Block => {}
+        OnSecret::Ask => {
+            notes.push("a secret in it is refused, and the operator is asked (secret-pending)".to_owned());
+        }
+        OnSecret::Redact => notes
+            .push("a secret in it is covered, or refused where that can't be done (secret-sent)".to_owned()),
+    }
+    if !route.strip_tools.is_empty() {
+        notes.push(format!(
+            "its body must be JSON (body-unreadable), and these tools are taken out of it: {}",
+            route.strip_tools.join(", ")
+        ));
     }
     let addresses = if route.private { "private addresses too" } else { "public addresses only" };
     notes.push(format!("the host may resolve to {addresses}, which shows when it is sent"));

@@ -110,7 +110,7 @@ impl Request {
 
 /// How a credential of egress is used.
 fn used(name: &str, credential: &Credential, secrets: &[Secret]) -> Use {
-    let Credential { source, secret, inject } = credential;
+    let Credential { source, secret, inject, placeholder: _ } = credential;
     let carried = match inject {
         Inject::Header(header) => format!("the header `{header}`"),
         Inject::Bearer => "`Authorization: Bearer`".to_owned(),

@@ -10,7 +10,7 @@ mod svg;
 
 use crate::manifest::source::shown;
 use crate::manifest::values::PathBase;
-use crate::plan::{Agent, Egress, Gate, Image, Plan, Secret, Supervise};
+use crate::plan::{Agent, Egress, Gate, Image, Pipelock, Plan, Secret, Supervise};
 use crate::policy::egress::{Route, Scheme};
 use crate::policy::gate::{Repository, SshKey, Upstream};
 
@@ -56,13 +56,19 @@ struct Edge {
 impl Picture {
     /// Makes the picture of a plan.
     pub fn new(plan: &Plan) -> Self {
-        let Plan { slug, agent, egress, gate, supervise, images: _ } = plan;
+        let Plan { slug, agent, egress, gate, supervise, pipelock, bundled, images: _ } = plan;
         let mut picture = Self { title: format!("bottle-{slug}"), nodes: Vec::new(), edges: Vec::new() };
         let alone = egress.is_none() && gate.is_none();
         let lines = of_agent(agent, alone);
         let from = picture.node(Column::Agent, &format!("agent {slug}"), &lines);
         if let Some(egress) = egress {
-            picture.egress(from, egress);
+            let sidecar = picture.egress(from, egress);
+            if let Some(Pipelock { image, config }) = pipelock {
+                let lines =
+                    vec![image.clone(), format!("mode {}", config.mode.text()), "reaches nothing".to_owned()];
+                let scanner = picture.node(Column::Outside, "pipelock", &lines);
+                picture.edge(sidecar, scanner, "inspect");
+            }
         }
         if let Some(gate) = gate {
             picture.gate(from, gate);
@@ -74,6 +80,11 @@ impl Picture {
             let page = vec![format!("page on 127.0.0.1:{port}"), "approves and rejects".to_owned()];
             let operator = picture.node(Column::Outside, "operator", &page);
             picture.edge(sidecar, operator, "operator");
+        }
+        if *bundled {
+            let sidecars = picture.nodes.iter_mut().filter(|node| node.column == Column::Sidecar);
+            sidecars
+                .for_each(|sidecar| sidecar.lines.insert(0, "in one container with the others".to_owned()));
         }
         picture
     }
@@ -88,7 +99,7 @@ impl Picture {
         self.edges.push(Edge { from, to, label: shown(label) });
     }
 
-    fn egress(&mut self, agent: usize, Egress { policy, secrets }: &Egress) {
+    fn egress(&mut self, agent: usize, Egress { policy, secrets }: &Egress) -> usize {
         let mut lines = held(secrets);
         lines.extend(policy.deny.iter().map(|deny| format!("denies {}", deny.host)));
         lines.extend(policy.upstream_proxy.iter().map(|proxy| format!("goes out by {proxy}")));
@@ -109,6 +120,7 @@ impl Picture {
             let label = credential.as_ref().map_or("outside".to_owned(), |name| format!("with {name}"));
             self.edge(sidecar, to, &label);
         }
+        sidecar
     }
 
     fn gate(
@@ -150,9 +162,10 @@ impl Picture {
 }
 
 fn of_agent(agent: &Agent, alone: bool) -> Vec<String> {
-    let Agent { image, command: _, environment: _, clone, cpus: _, memory: _, pids: _, runtime } = agent;
+    let Agent { image, command: _, environment: _, mounts: _, clone, cpus: _, memory: _, pids: _, runtime } =
+        agent;
     let mut lines = vec![match image {
-        Image::Shell => "preset shell".to_owned(),
+        Image::Preset(preset) => format!("preset {}", preset.name),
         Image::Named(name) => name.clone(),
         Image::Build(path) => format!("built from {}", path.written.rest),
     }];

@@ -9,12 +9,11 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::engine::compose;
+use crate::engine::compose::{self, SUPERVISE};
 use crate::fs::{self, Links};
 use crate::sidecar::text::neutral;
 
-/// The service, and where its token is.
-const SERVICE: &str = "supervise";
+/// Where the token is in the container.
 const TOKEN: &str = "/var/lib/bottle/supervise/token";
 /// The digits of a token.
 const TOKEN_LENGTH: usize = 64;
@@ -46,8 +45,8 @@ impl Client {
     /// The one of the Compose project in the working directory.
     pub(in crate::cli) fn of_project() -> Result<Self> {
         let found = || -> Result<Self> {
-            let token = Zeroizing::new(compose::exec(SERVICE, &["cat", TOKEN])?);
-            Self::new(compose::published(SERVICE)?, &token)
+            let token = Zeroizing::new(compose::exec(SUPERVISE, &["cat", TOKEN])?);
+            Self::new(compose::published(SUPERVISE)?, &token)
         };
         found().context(
             "no bottle with `supervise` runs here; go to the directory of its compose.yaml, or name `--url` and `--token-file`",

@@ -15,7 +15,7 @@ pub use paths::{HostPath, PathBase, RefPattern, RoutePath, TreePattern};
 pub use ssh_key::HostKey;
 pub use words::{
     BottleName, Cpus, EnvName, EnvValue, HeaderName, ImageName, Memory, Method, Name, Pids, RegistryPrefix,
-    RuntimeName, Username,
+    RuntimeName, ToolName, Username,
 };
 
 use super::decode::Invalid;
@@ -53,6 +53,15 @@ macro_rules! text {
 
             fn parse(text: &str) -> Result<Self, $crate::manifest::decode::Invalid> {
                 $parse(text)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            /// Reads one as the manifest does, for what comes from elsewhere.
+            fn from_str(text: &str) -> Result<Self, String> {
+                <Self as $crate::manifest::decode::Scalar>::parse(text).map_err(|invalid| invalid.message)
             }
         }
 

@@ -98,15 +98,6 @@ text! {
     }
 }
 
-impl std::str::FromStr for RefPattern {
-    type Err = String;
-
-    /// Reads one as the manifest does, for what is asked for while a bottle runs.
-    fn from_str(text: &str) -> Result<Self, String> {
-        <Self as crate::manifest::decode::Scalar>::parse(text).map_err(|invalid| invalid.message)
-    }
-}
-
 text! {
     /// A pattern over the paths in a repository's tree.
     TreePattern, "a path in the repository, such as `.github/**`", |text: &str| {

@@ -5,6 +5,9 @@ use super::super::node::Node;
 use super::super::source::shown;
 use super::{no_option, one_line, text};
 
+/// The most bytes of a tool's name.
+const MAX_TOOL: usize = 64;
+
 text! {
     /// The name of a bottle, an agent, a repository or a credential.
     ///
@@ -87,6 +90,21 @@ text! {
         Err(Invalid::with_hint(
             format!("`{}` is not an HTTP method", shown(text)),
             format!("methods are written in capital letters, such as `{}`", if text.is_ascii() && text.bytes().all(|byte| byte.is_ascii_alphabetic()) && !text.is_empty() { text.to_ascii_uppercase() } else { "POST".to_owned() }),
+        ))
+    }
+}
+
+text! {
+    /// The name of a tool that a model's provider runs.
+    ToolName, "the name of a server's tool, such as `web_search`", |text: &str| {
+        let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+        if first && text.len() <= MAX_TOOL && text.bytes().all(word) {
+            return Ok(text.to_owned());
+        }
+        Err(Invalid::with_hint(
+            format!("`{}` is not the name of a server's tool", shown(text)),
+            "write it in lower case with `_`, without a version, such as `web_search`",
         ))
     }
 }

@@ -148,11 +148,12 @@ pub(super) fn route(
         methods,
         paths: _,
         scheme,
-        websocket: _,
+        websocket,
         private: _,
         credential,
         on_secret: _,
         max_upload: _,
+        strip_tools,
     } = &route.value;
     if let Some(methods) = methods
         && methods.0.len() > 1
@@ -161,6 +162,16 @@ pub(super) fn route(
         errors.push(
             Diagnostic::new(any.span, "`ANY` stands beside other methods")
                 .hint("write `methods: [ANY]`, or only the methods meant"),
+        );
+    }
+    if let (Some(tools), Some(websocket)) =
+        (strip_tools, websocket.as_ref().filter(|websocket| websocket.value))
+        && let Some(first) = tools.iter().next()
+    {
+        errors.push(
+            Diagnostic::new(first.span, "tools can't be taken out of what a WebSocket carries")
+                .note(websocket.span, "the route opens WebSockets")
+                .hint("take `websocket: true` off this route"),
         );
     }
     let Some(name) = credential else { return };

@@ -5,7 +5,7 @@ mod egress;
 use std::collections::HashMap;
 
 use super::gate::spellings;
-use super::hosts;
+use super::{hosts, preset};
 use crate::manifest::diagnostic::{Diagnostic, said_once, suggest};
 use crate::manifest::lexically_normal;
 use crate::manifest::source::{Span, Spanned};
@@ -277,6 +277,7 @@ fn agent(
     for path in build.iter().chain(prompt.iter()).chain(skills.iter().flat_map(|skills| skills.iter())) {
         opens_the_host(path, loaded, errors);
     }
+    preset::check_skills(agent, errors);
     for (variable, _) in env.iter().flat_map(Map::iter) {
         egress::variable(variable, bottle, errors);
     }

@@ -383,8 +383,8 @@ fn running(place: &Place, containers: &str, grants: &str) -> String {
         "docker",
         &format!(
             "case \"$*\" in\n'container ls '*|'network ls '*) ;;\n'compose ps --format json --all') cat {root}/containers.json;;\n\
-             'compose exec -T git-gate cat /etc/bottle/gate.yaml') cat {root}/gate.yaml;;\n\
-             'compose exec -T egress '*' --policy') cat {root}/running.json;;\n*) echo \"docker $*\" >&2; exit 1;;\nesac"
+             'compose exec -T --user 9418 git-gate cat /etc/bottle/gate.yaml') cat {root}/gate.yaml;;\n\
+             'compose exec -T --user 9443 egress '*' --policy') cat {root}/running.json;;\n*) echo \"docker $*\" >&2; exit 1;;\nesac"
         ),
     )
 }

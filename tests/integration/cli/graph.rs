@@ -11,8 +11,8 @@ fn graph(example: &str, format: &str) -> String {
 }
 
 #[test]
-fn two_examples_look_as_they_did() {
-    for example in ["egress", "supervise"] {
+fn some_examples_look_as_they_did() {
+    for example in ["egress", "pipelock", "supervise"] {
         for format in ["mermaid", "dot", "svg"] {
             snapshots("graph")
                 .bind(|| assert_snapshot!(format!("{example}.{format}"), graph(example, format)));

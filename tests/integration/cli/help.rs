@@ -8,7 +8,7 @@ use crate::support::{Bottle, Place, each, project, snapshots};
 
 #[test]
 fn every_command_explains_itself() {
-    let commands: [&[&str]; 18] = [
+    let commands: [&[&str]; 19] = [
         &["--help"],
         &["-h"],
         &["diff", "--help"],
@@ -17,6 +17,7 @@ fn every_command_explains_itself() {
         &["explain", "push", "--help"],
         &["explain", "credential", "--help"],
         &["graph", "--help"],
+        &["init", "--help"],
         &["render", "--help"],
         &["requests", "--help"],
         &["requests", "approve", "--help"],

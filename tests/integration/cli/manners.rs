@@ -9,8 +9,19 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::support::{Bottle, PROGRAM, Place, project};
 
-const COMMANDS: [&str; 10] =
-    ["audit", "completions", "diff", "explain", "graph", "man", "render", "requests", "schema", "validate"];
+const COMMANDS: [&str; 11] = [
+    "audit",
+    "completions",
+    "diff",
+    "explain",
+    "graph",
+    "init",
+    "man",
+    "render",
+    "requests",
+    "schema",
+    "validate",
+];
 
 #[test]
 fn the_completions_of_each_shell_know_every_command() {
@@ -97,6 +108,16 @@ fn no_command_writes_an_escape_sequence_to_a_terminal() {
             String::from_utf8_lossy(&shown)
         );
     }
+}
+
+#[test]
+fn a_person_at_a_terminal_is_told_which_commands_come_after_render_and_a_script_is_not() {
+    let place = Place::with(MANIFEST);
+    let shown = String::from_utf8(on_a_terminal(&place, &["render", "-o", "box"])).expect("it is text");
+    let expected = "next:\r\n  cd 'box'\r\n  docker compose up --detach --wait\r\n  docker compose exec agent bash\r\n  \
+                    docker compose logs --follow\r\n  docker compose down\r\n";
+    assert_eq!(shown, expected);
+    assert_eq!(place.bottle(["render", "-o", "box"]).run().stderr, "");
 }
 
 fn on_a_terminal(place: &Place, words: &[&str]) -> Vec<u8> {

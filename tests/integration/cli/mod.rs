@@ -5,6 +5,7 @@ mod doctor;
 mod explain;
 mod graph;
 mod help;
+mod init;
 mod manners;
 mod processes;
 mod reasons;

@@ -60,6 +60,7 @@ fn the_policy_has_every_rule_with_its_line_and_its_defaults_written_out() {
         credential: None,
         on_secret: OnSecret::Block,
         max_upload_bytes: None,
+        strip_tools: Vec::new(),
     };
     let deny = |line: u32, host: &str| Deny {
         source: format!("bottle.yaml:{line}"),
@@ -72,6 +73,7 @@ fn the_policy_has_every_rule_with_its_line_and_its_defaults_written_out() {
         source: "bottle.yaml:17".to_owned(),
         secret: SecretSource::Env("BOTTLE_CREDENTIAL_c".to_owned()),
         inject: Inject::Header("x-key".to_owned()),
+        placeholder: Some("bottle-placeholder-c".to_owned()),
     };
     let expected = EgressPolicy {
         version: 1,
@@ -107,6 +109,7 @@ fn the_policy_has_every_rule_with_its_line_and_its_defaults_written_out() {
         extra_ca: texts(&["/etc/bottle/ca/0.pem", "/etc/bottle/ca/1.pem"]),
         ask: None,
         on_refusal: None,
+        scanner: None,
         credentials: [("c".to_owned(), credential)].into(),
     };
     assert_eq!(policy, expected);

@@ -1,8 +1,12 @@
 //! Rendering: what is written, where, and that nothing else is touched.
 
+mod bundled;
+mod devcontainer;
 mod egress;
 mod escaping;
 mod examples;
+mod pipelock;
+mod presets;
 mod supervise;
 mod writing;
 
@@ -45,6 +49,8 @@ pub(crate) fn compose_config(directory: &Path, file: &str, args: &[&str]) -> Res
         .env("SSH_AUTH_SOCK", directory.join("agent.sock"))
         .env("FORGE_TOKEN", "not-a-token")
         .env("EXAMPLE_API_KEY", "not-a-key")
+        .env("ANTHROPIC_API_KEY", "not-a-key")
+        .env("OPENAI_API_KEY", "not-a-key")
         .output()
         .map_err(|error| error.to_string())?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();

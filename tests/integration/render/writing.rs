@@ -368,7 +368,7 @@ fn the_manifest_may_come_from_standard_input() {
 #[test]
 fn an_error_in_one_agent_leaves_the_others_unwritten_too() {
     let place = Place::with(
-        "bottles: { b: {} }\nagents:\n  one: { bottle: b, preset: shell }\n  two: { bottle: b, preset: claude }\n",
+        "bottles: { b: {} }\nagents:\n  one: { bottle: b, preset: shell }\n  two: { bottle: b, preset: shell, workspace: { mount: . } }\n",
     );
     assert_eq!(place.bottle(["render", "--all", "-o", "."]).run().code, 1);
     assert_eq!(place.tree(), ["bottle.yaml"]);
