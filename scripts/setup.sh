@@ -357,6 +357,7 @@ install_commands() {
             case $package in
             openssh-server) units+=(ssh.service) ;;
             nginx) units+=(nginx.service) ;;
+            docker-registry) units+=(docker-registry.service) ;;
             fcgiwrap) units+=(fcgiwrap.service fcgiwrap.socket) ;;
             esac
         done
@@ -366,7 +367,7 @@ install_commands() {
 }
 
 step_host_tools() {
-    install_commands host-tools openssl=openssl pgrep=procps ps=procps setpriv=util-linux git=git ssh=openssh-client sshd=openssh-server nginx=nginx fcgiwrap=fcgiwrap shellcheck=shellcheck
+    install_commands host-tools openssl=openssl pgrep=procps ps=procps setpriv=util-linux git=git ssh=openssh-client sshd=openssh-server nginx=nginx fcgiwrap=fcgiwrap shellcheck=shellcheck docker-registry=docker-registry
     if install_gitleaks; then
         say host-tools "installed gitleaks $GITLEAKS_VERSION in $BIN"
     else

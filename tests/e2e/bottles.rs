@@ -98,7 +98,11 @@ fn ssh_agent() -> Result<(), Failed> {
             "hello from app\n"
         );
         assert!(
-            !with_agent("docker compose exec -T --user git git-gate ssh-add -l").ok,
+            !with_agent(&format!(
+                "docker compose exec -T --user git {} ssh-add -l",
+                project.service("git-gate")
+            ))
+            .ok,
             "the hooks' user can use the agent"
         );
         Ok(())

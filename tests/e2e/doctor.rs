@@ -149,7 +149,7 @@ fn elsewhere() -> Result<(), Failed> {
     one.up_again(&[]).expect_ok()?;
     let directory = one.directory.join("clone");
     std::fs::create_dir(&directory)?;
-    let other = Project { slug: one.slug.clone(), directory };
+    let other = Project { slug: one.slug.clone(), directory, bundled: one.bundled };
     write(&other, SLEEP)?;
     let said = told(&other, "project-elsewhere")?;
     assert!(said.contains(&format!("was started from `{}`", one.directory.display())), "{said}");

@@ -1,8 +1,10 @@
 //! The end-to-end tests: real containers, a real upstream, real git.
 //!
 //! They need a Docker engine and Compose (`scripts/setup.sh`). Where there is none, each test is reported as ignored, by
-//! its name. Those of one lane share bottles, and run one after another, each on branches of its own; the lanes run side by
-//! side, since most of the time is spent waiting for containers.
+//! its name; so are those that need an image or a program which this machine doesn't have and nobody fetches for them. Those
+//! of one lane share bottles, and run one after another, each on branches of its own; the lanes run side by side, since most
+//! of the time is spent waiting for containers. With `BOTTLE_E2E_SIDECARS=bundled` each bottle has one container for all its
+//! sidecars; without it those of the group `bundled` have.
 
 #![expect(
     clippy::disallowed_methods,
@@ -13,11 +15,15 @@
 
 mod agent;
 mod bottles;
+mod bundled;
 mod doctor;
 mod egress;
 mod failures;
 mod gate;
 mod https;
+mod images;
+mod pipelock;
+mod presets;
 mod supervise;
 mod world;
 
@@ -41,7 +47,7 @@ static SECOND: Lane = Mutex::new(());
 static THIRD: Lane = Mutex::new(());
 static FOURTH: Lane = Mutex::new(());
 
-const GROUPS: [Group; 8] = [
+const GROUPS: [Group; 12] = [
     ("agent", &FIRST, &[agent::TESTS]),
     ("gate", &FIRST, &[gate::TESTS]),
     ("failures", &FIRST, &[failures::TESTS]),
@@ -49,20 +55,24 @@ const GROUPS: [Group; 8] = [
     ("bottles", &THIRD, &[bottles::TESTS]),
     ("egress", &SECOND, egress::TESTS),
     ("doctor", &FOURTH, &[doctor::TESTS]),
+    ("bundled", &FOURTH, &[bundled::TESTS]),
+    ("pipelock", &FOURTH, &[pipelock::TESTS]),
+    ("images", &FOURTH, &[images::TESTS]),
+    ("presets", &FOURTH, &[presets::TESTS]),
     ("supervise", &THIRD, &[supervise::TESTS]),
 ];
 
 /// Enough that a test that waits for its lane doesn't keep the other lanes from their next ones.
 const THREADS: usize = 12;
 
-fn trials(lane: &'static Lane, ignored: bool) -> impl Iterator<Item = Trial> {
+fn trials(lane: &'static Lane, ignored: &[&str]) -> impl Iterator<Item = Trial> {
     GROUPS.into_iter().filter(move |(_, of, _)| ptr::eq(*of, lane)).flat_map(move |(group, _, tests)| {
         tests.iter().copied().flatten().map(move |(name, test)| {
             let run = move || {
                 let _turn = lane.lock().unwrap_or_else(PoisonError::into_inner);
                 test()
             };
-            Trial::test(format!("{group}::{name}"), run).with_ignored_flag(ignored)
+            Trial::test(format!("{group}::{name}"), run).with_ignored_flag(ignored.contains(&group))
         })
     })
 }
@@ -70,11 +80,30 @@ fn trials(lane: &'static Lane, ignored: bool) -> impl Iterator<Item = Trial> {
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(THREADS);
+    if let Some(mistake) = world::mistake() {
+        println!("{mistake}");
+        return ExitCode::FAILURE;
+    }
     let missing = if arguments.list { None } else { world::missing() };
     if let Some(missing) = &missing {
         println!("the end-to-end tests are not run: {missing}");
     }
-    let mut lanes = [&FIRST, &SECOND, &THIRD, &FOURTH].map(|lane| trials(lane, missing.is_some()));
+    let mut ignored = Vec::new();
+    if missing.is_some() {
+        ignored.extend(GROUPS.map(|(group, ..)| group));
+    } else if !arguments.list {
+        for (group, missing) in [
+            ("pipelock", pipelock::missing()),
+            ("images", images::missing()),
+            ("presets", presets::missing()),
+        ] {
+            if let Some(missing) = missing {
+                println!("the tests of {group} are not run: {missing}");
+                ignored.push(group);
+            }
+        }
+    }
+    let mut lanes = [&FIRST, &SECOND, &THIRD, &FOURTH].map(|lane| trials(lane, &ignored));
     // By turns, so that all lanes begin at once.
     let turns = iter::from_fn(|| {
         let turn: Vec<Trial> = lanes.iter_mut().filter_map(Iterator::next).collect();

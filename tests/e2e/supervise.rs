@@ -1,6 +1,5 @@
 //! The agent asks, the operator decides, and the policy changes while everything runs.
 
-use std::net::TcpListener;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use libtest_mimic::Failed;
 use crate::Test;
 use crate::egress::doors::{address_on, addresses, knock};
 use crate::egress::world::{curl, overrides, prepare, refused, seen};
-use crate::world::{Project, Said, eventually, key_shape, upstream_override};
+use crate::world::{Project, Said, eventually, free_port, key_shape, upstream_override};
 
 /// How soon something must be so that is on its way; a machine may be slow.
 const SOON: Duration = Duration::from_secs(20);
@@ -45,11 +44,6 @@ fn bottle() -> Result<&'static Project, Failed> {
     BOTTLE.as_ref().map_err(|error| Failed::from(error.clone()))
 }
 
-fn free_port() -> Result<u16, String> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-    Ok(listener.local_addr().map_err(|error| error.to_string())?.port())
-}
-
 /// The origin's address is a private one, and no grant can open those: the manifest does, for another path.
 fn manifest(slug: &str, host_key: &str, port: u16) -> String {
     format!(
@@ -81,7 +75,7 @@ agents:
 }
 
 /// Asks as the agent, and gives the id of the request.
-fn ask(project: &Project, ask: &str) -> Result<String, Failed> {
+pub(crate) fn ask(project: &Project, ask: &str) -> Result<String, Failed> {
     let body = format!("{{\"ask\": {ask}, \"reason\": \"a test wants it\"}}");
     let said = post(project, &body).expect_ok()?;
     let answer: serde_json::Value =
@@ -115,7 +109,7 @@ fn route(path: &str) -> String {
 }
 
 /// Approves a request, and waits until the agent hears that it is live.
-fn approve(project: &Project, id: &str, time: &str) -> Result<(), Failed> {
+pub(crate) fn approve(project: &Project, id: &str, time: &str) -> Result<(), Failed> {
     operator(project, &["approve", id, "--for", time, "--yes"]).expect_ok()?;
     let heard = hears(project, id)?;
     assert!(heard.contains("approved") && heard.contains("\"live\":true"), "{heard}");
@@ -188,22 +182,9 @@ fn entered() -> Result<(), Failed> {
     eventually("egress uses it", SOON, uses)?;
     assert!(seen(project).contains(SECRET), "the origin has not seen it");
     // Only egress has it, in a file for itself alone.
-    for service in ["supervise", "agent"] {
-        let look = project.run(
-            "docker",
-            &[
-                "exec",
-                "--user",
-                "0",
-                &format!("bottle-{}-{service}-1", project.slug),
-                "grep",
-                "-rlsF",
-                SECRET,
-                "/var/lib/bottle",
-                "/etc/bottle",
-                "/run",
-            ],
-        );
+    for (service, user) in [("supervise", "0"), ("supervise", "9444"), ("agent", "0")] {
+        let look = ["grep", "-rlsF", SECRET, "/var/lib/bottle", "/etc/bottle", "/run"];
+        let look = project.exec(service, &["--user", user], &look);
         assert!(!look.ok, "{service} has it: {}", look.text);
     }
     let logs = project.compose(&["logs", "egress", "supervise"]).text;
@@ -354,7 +335,7 @@ fn page() -> Result<(), Failed> {
     Ok(())
 }
 
-fn page_port(project: &Project) -> Result<String, Failed> {
+pub(crate) fn page_port(project: &Project) -> Result<String, Failed> {
     let form = "{{range $port, $of := .NetworkSettings.Ports}}{{if $of}}{{$port}}{{end}}{{end}}";
     let port = project.inspect("supervise", form);
     port.split('/').next().map(str::to_owned).ok_or_else(|| format!("no port in `{port}`").into())

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -24,6 +25,15 @@ static BINARY: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
     fs::rename(beside, &binary).map_err(|error| error.to_string())?;
     Ok(binary)
 });
+
+/// Says whether each bottle has all its sidecars in one container.
+const MODE: &str = "BOTTLE_E2E_SIDECARS";
+static BUNDLED: LazyLock<bool> = LazyLock::new(|| std::env::var(MODE).is_ok_and(|mode| mode == "bundled"));
+
+/// The program that the containers run.
+pub(crate) fn binary() -> Result<&'static str, String> {
+    BINARY.as_ref().map_err(Clone::clone)?.to_str().ok_or_else(|| "the path is no text".to_owned())
+}
 
 /// Who builds images.
 static BUILDS: Mutex<()> = Mutex::new(());
@@ -64,6 +74,12 @@ pub(crate) fn upstream_override(repositories: &str) -> String {
     )
 }
 
+/// A mistake in what says how the bottles are arranged.
+pub(crate) fn mistake() -> Option<String> {
+    let mode = std::env::var(MODE).ok().filter(|mode| !["bundled", "separate"].contains(&mode.as_str()))?;
+    Some(format!("`{MODE}` is `separate` or `bundled`, and not `{mode}`"))
+}
+
 /// What is missing for the tests to run, if anything.
 pub(crate) fn missing() -> Option<String> {
     for arguments in [["info", "--format", "{{.ServerVersion}}"], ["compose", "version", "--short"]] {
@@ -98,6 +114,8 @@ pub(crate) struct Project {
     pub(crate) slug: String,
     /// The directory of compose.yaml.
     pub(crate) directory: PathBuf,
+    /// Whether all its sidecars are in one container.
+    pub(crate) bundled: bool,
 }
 
 /// What a command said.
@@ -138,10 +156,15 @@ impl From<Output> for Said {
 impl Project {
     /// A directory for a bottle whose agent is called `name` and this process's id, so that two runs do not meet.
     pub(crate) fn new(name: &str) -> Result<Self, String> {
+        Self::arranged(name, *BUNDLED)
+    }
+
+    /// The same, with all sidecars in one container or not, whatever the other bottles have.
+    pub(crate) fn arranged(name: &str, bundled: bool) -> Result<Self, String> {
         let slug = format!("{name}-{}", std::process::id());
         let directory = std::env::temp_dir().join(format!("bottle-{slug}"));
         fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
-        let project = Self { slug, directory };
+        let project = Self { slug, directory, bundled };
         STARTED.lock().expect("no test panics while it holds this").push(project.clone());
         Ok(project)
     }
@@ -163,9 +186,20 @@ impl Project {
         Ok(host_key.split(' ').take(2).collect::<Vec<_>>().join(" "))
     }
 
-    /// Writes a file of the project.
+    /// Writes a file of the project. The manifest and the user's own file are those of a bottle whose sidecars have
+    /// containers of their own; they are made into those of one that has one container for all.
     pub(crate) fn write(&self, path: &str, text: &str) {
+        let text = match path {
+            "bottle.yaml" if self.bundled => bundled_manifest(text),
+            "compose.override.yaml" if self.bundled => bundled_override(text),
+            _ => text.to_owned(),
+        };
         fs::write(self.directory.join(path), text).expect("the directory is ours");
+    }
+
+    /// The service in whose container a sidecar runs; any other service is its own.
+    pub(crate) fn service<'a>(&self, name: &'a str) -> &'a str {
+        if self.bundled && SIDECARS.contains(&name) { "sidecars" } else { name }
     }
 
     /// Runs a command in the project's directory.
@@ -181,14 +215,22 @@ impl Project {
 
     /// Renders the bundle.
     pub(crate) fn render(&self) -> Result<(), String> {
-        let binary = BINARY.as_ref().map_err(Clone::clone)?.to_str().ok_or("the path is no text")?;
+        let binary = binary()?;
         let said = self.run(env!("CARGO_BIN_EXE_bottle"), &["render", "-o", ".", "--linux-binary", binary]);
         if said.ok { Ok(()) } else { Err(said.text) }
     }
 
     /// `docker compose`, with the override file where there is one.
     pub(crate) fn compose(&self, arguments: &[&str]) -> Said {
-        self.run("docker", &[&["compose"], arguments].concat())
+        let mut all = vec!["compose"];
+        for argument in arguments {
+            let argument = self.service(argument);
+            // Two sidecars may be one service.
+            if argument != "sidecars" || !all.contains(&argument) {
+                all.push(argument);
+            }
+        }
+        self.run("docker", &all)
     }
 
     /// Starts the bottle and waits until all of it is healthy.
@@ -251,7 +293,7 @@ impl Project {
 
     /// The name that Compose gives to a service's container.
     fn container_name(&self, service: &str) -> String {
-        format!("bottle-{}-{service}-1", self.slug)
+        format!("bottle-{}-{}-1", self.slug, self.service(service))
     }
 
     /// Runs a script in the agent's container.
@@ -299,6 +341,38 @@ impl Project {
     }
 }
 
+const SIDECARS: [&str; 3] = ["egress", "git-gate", "supervise"];
+
+/// A manifest with all sidecars in one container. What is added stands behind everything that a policy names by its line.
+fn bundled_manifest(text: &str) -> String {
+    if let Some((bottles, agents)) = text.split_once("\nagents:")
+        && !bottles.contains("bottles: {")
+    {
+        return format!("{bottles}\n    sidecars: bundled\nagents:{agents}");
+    }
+    let at = text.find("bottles: { ").and_then(|at| Some(at + text.get(at + 11..)?.find('{')? + 12));
+    let (before, after) = text.split_at(at.expect("a manifest has a bottle"));
+    format!("{before} sidecars: bundled,{after}")
+}
+
+/// An override file in which what the sidecars wait for is waited for by their one container.
+fn bundled_override(text: &str) -> String {
+    let mut waits = Vec::new();
+    let mut text = text.to_owned();
+    for (service, on) in [("git-gate", "upstream"), ("egress", "origin")] {
+        let own = format!("  {service}:\n    depends_on: [{on}]\n");
+        if text.contains(&own) {
+            text = text.replace(&own, "");
+            waits.push(on);
+        }
+    }
+    if waits.is_empty() {
+        return text;
+    }
+    let own = format!("services:\n  sidecars:\n    depends_on: [{}]\n", waits.join(", "));
+    text.replacen("services:\n", &own, 1)
+}
+
 /// Waits until a condition holds.
 pub(crate) fn eventually(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) -> Result<(), Failed> {
     let start = Instant::now();
@@ -310,6 +384,12 @@ pub(crate) fn eventually(what: &str, limit: Duration, mut holds: impl FnMut() ->
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())
+}
+
+/// A port of this machine that nobody listens on.
+pub(crate) fn free_port() -> Result<u16, String> {
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
+    Ok(listener.local_addr().map_err(|error| error.to_string())?.port())
 }
 
 /// A text in the shape of an AWS access key, made here so that none is in the repository.

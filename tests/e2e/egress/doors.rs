@@ -40,7 +40,7 @@ pub(crate) fn knock(
 }
 
 /// Fails the test unless every door opens from `from`, and none for the agent.
-fn shut_for_the_agent(project: &Project, from: &str, doors: &[String]) -> Result<(), Failed> {
+pub(crate) fn shut_for_the_agent(project: &Project, from: &str, doors: &[String]) -> Result<(), Failed> {
     let elsewhere = knock(project, from, doors)?;
     let dead: Vec<_> = doors.iter().filter(|door| elsewhere.get(*door) != Some(&true)).collect();
     assert!(dead.is_empty(), "nobody answers at {dead:?}, so this proves nothing");

@@ -31,12 +31,16 @@ pub(crate) fn bottle() -> Result<&'static Project, Failed> {
 
 /// A project with the origin's certificate and the secrets, and no manifest yet.
 pub(crate) fn prepare(name: &str) -> Result<Project, String> {
-    let project = Project::new(name)?;
+    arranged(Project::new(name)?)
+}
+
+/// The same, for a project that is there.
+pub(crate) fn arranged(project: Project) -> Result<Project, String> {
     let made = project.run("sh", &["-c", "set -e; mkdir -p origin; umask 077; \
         new='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'; \
         openssl req -x509 $new -days 2 -subj /CN=e2e -addext keyUsage=critical,keyCertSign -keyout ca-key.pem -out ca.pem; \
         openssl req $new -subj /CN=origin -keyout origin/key.pem -out origin.csr; \
-        echo 'subjectAltName=DNS:*.example.org' >extensions; \
+        echo 'subjectAltName=DNS:*.example.org,DNS:api.anthropic.com,DNS:api.openai.com' >extensions; \
         openssl x509 -req -in origin.csr -CA ca.pem -CAkey ca-key.pem -CAcreateserial -days 2 -extfile extensions -out origin/cert.pem; \
         chmod 0755 origin; chmod 0644 ca.pem origin/*.pem"]);
     if !made.ok {
