@@ -13,16 +13,20 @@ on_core() {
     taskset -c "$core" "$@"
 }
 
+egress_client() {
+    say "building the client of the measurement"
+    cargo build --quiet --release --locked --package load --target-dir "$ROOT/target/bench"
+    LOAD=$WORK/bin/load
+    cp -- "$(find "$ROOT/target/bench" -path '*/release/load' -type f | head -n 1)" "$LOAD"
+}
+
 # A peer that can't be had is left out, and named.
 egress_peers() {
     local cache=${XDG_CACHE_HOME:-$HOME/.cache}/bottle tool
     for tool in nginx openssl taskset python3 cargo; do
         type -P "$tool" >/dev/null || fail "\`$tool\` is missing: run scripts/setup.sh all bench"
     done
-    say "egress: building the client of the measurement"
-    cargo build --quiet --release --locked --package load --target-dir "$ROOT/target/bench"
-    LOAD=$WORK/bin/load
-    cp -- "$(find "$ROOT/target/bench" -path '*/release/load' -type f | head -n 1)" "$LOAD"
+    egress_client
     say "egress: building hudsucker's proxy"
     if (cd -- bench/hudsucker && cargo build --quiet --release --target-dir "$ROOT/target/bench" ${BOTTLE_BENCH_INSIDE:+--offline}); then
         HUDSUCKER=$WORK/bin/hudsucker-bench
@@ -98,7 +102,8 @@ CONF
 egress_start() {
     local name=$1 core=$2
     shift 2
-    on_core "$core" "$@" </dev/null >"$EG/$name.out" 2>"$EG/$name.err" &
+    # The program itself, and no shell around it: it is ended by this number.
+    taskset -c "$core" "$@" </dev/null >"$EG/$name.out" 2>"$EG/$name.err" &
     EG_PID[$name]=$!
     STARTED+=($!)
 }

@@ -2,10 +2,11 @@
 # Compares bottle with other programs on this machine, side by side in one run, and prints a table of
 # ratios against the goals (docs/benchmarks.md). A missed goal is told and is no failure.
 #
-# usage: bench/run.sh [render|gate|egress|supervise]...   (default: all)
+# usage: bench/run.sh [render|gate|egress|scan|supervise|up]...   (default: all)
 #
 # BOTTLE_BENCH_RUNS scales every number of repetitions (default 100, in percent).
 # BOTTLE_BENCH_BINARY measures this program instead of building one.
+# BOTTLE_BENCH_BEFORE is the program that `scan` compares with: one that does not look into requests yet.
 # BOTTLE_BENCH_INSIDE is set where the script runs itself in a network of its own.
 # BOTTLE_BENCH_JSON is where the results of egress go as JSON (default target/bench/egress.json).
 set -euo pipefail
@@ -82,15 +83,19 @@ build() {
 . bench/gate.sh
 # shellcheck source=bench/egress.sh
 . bench/egress.sh
+# shellcheck source=bench/scan.sh
+. bench/scan.sh
 # shellcheck source=bench/supervise.sh
 . bench/supervise.sh
+# shellcheck source=bench/up.sh
+. bench/up.sh
 
 main() {
     local parts=("$@") part
-    ((${#parts[@]})) || parts=(render gate egress supervise)
+    ((${#parts[@]})) || parts=(render gate egress scan supervise up)
     for part in "${parts[@]}"; do
-        [[ $part == render || $part == gate || $part == egress || $part == supervise ]] ||
-            fail "no such part: \`$part\`; there are render, gate, egress and supervise"
+        [[ " render gate egress scan supervise up " == *" $part "* ]] ||
+            fail "no such part: \`$part\`; there are render, gate, egress, scan, supervise and up"
     done
     for part in hyperfine python3 git; do
         type -P "$part" >/dev/null || fail "\`$part\` is missing: run scripts/setup.sh all bench"

@@ -76,6 +76,23 @@ impl Way {
         Ok(Client { io, buffer: Vec::with_capacity(64 << 10) })
     }
 
+    /// The bytes of a POST with a body of text.
+    pub(crate) fn post(&self, path: &str, bytes: usize) -> Vec<u8> {
+        let mut request = self.post_head(path, bytes);
+        request.extend(text(bytes));
+        request
+    }
+
+    /// The head of a POST.
+    pub(crate) fn post_head(&self, path: &str, bytes: usize) -> Vec<u8> {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: load\r\nAccept: */*\r\nContent-Type: application/json\r\n\
+             Content-Length: {bytes}\r\n\r\n",
+            self.authority
+        )
+        .into_bytes()
+    }
+
     /// The bytes of a GET.
     pub(crate) fn request(&self, path: &str, close: bool) -> Vec<u8> {
         let close = if close { "Connection: close\r\n" } else { "" };
@@ -87,12 +104,39 @@ impl Way {
     }
 }
 
+/// Text as a model's client sends it: words in JSON, no two lines alike, nothing that looks like a secret.
+pub(crate) fn text(bytes: usize) -> Vec<u8> {
+    let words = [
+        "the", "request", "is", "read", "once", "and", "passed", "on", "as", "it", "came", "before", "a",
+        "review",
+    ];
+    let mut out = Vec::with_capacity(bytes + 64);
+    out.extend_from_slice(b"{\"messages\":[");
+    let mut state = 7_usize;
+    while out.len() < bytes {
+        out.extend_from_slice(b"{\"role\":\"user\",\"content\":\"");
+        for _ in 0..12 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            out.extend_from_slice(words[(state >> 33) % words.len()].as_bytes());
+            out.push(b' ');
+        }
+        out.extend_from_slice(format!("{state:x}\"}},\n").as_bytes());
+    }
+    out.truncate(bytes);
+    out
+}
+
 pub(crate) struct Client {
     io: TlsStream<TcpStream>,
     buffer: Vec<u8>,
 }
 
 impl Client {
+    /// Sends a piece of a request.
+    pub(crate) async fn send(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.io.write_all(piece).await
+    }
+
     /// Sends the request and reads the whole answer; gives the number of its body's bytes.
     pub(crate) async fn ask(&mut self, request: &[u8]) -> io::Result<u64> {
         self.io.write_all(request).await?;

@@ -55,11 +55,12 @@ async fn run(command: &str, options: &Options) -> io::Result<String> {
         "keepalive" => phases::keep_alive(options).await,
         "new" => phases::new_connections(options).await,
         "download" => phases::download(options).await,
+        "upload" => phases::upload(options).await,
         "idle" => phases::idle(options).await,
         "start" => phases::start(options).await,
         "tunnel" => tunnel::serve(options.text("listen")?).await,
         other => Err(io::Error::other(format!(
-            "no such command: `{other}`; there are keepalive, new, download, idle, start and tunnel"
+            "no such command: `{other}`; there are keepalive, new, download, upload, idle, start and tunnel"
         ))),
     }
 }

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::Options;
-use crate::client::Way;
+use crate::client::{Way, text};
 use crate::numbers::{cpu, percentile};
 
 /// Runs as many workers as `--connections` says until the time is over, and sums up what each of them timed.
@@ -44,7 +44,11 @@ where
 /// Requests on connections that stay open.
 pub(crate) async fn keep_alive(options: &Options) -> io::Result<String> {
     let way = Way::new(options)?;
-    let request = way.request(options.text("path")?, false);
+    let path = options.text("path")?;
+    let request = match usize::try_from(options.number("body", 0)?).unwrap_or(0) {
+        0 => way.request(path, false),
+        bytes => way.post(path, bytes),
+    };
     // Opened before the clock runs, and warm.
     let mut clients = Vec::new();
     for _ in 0..options.number("connections", 16)? {
@@ -113,6 +117,30 @@ pub(crate) async fn download(options: &Options) -> io::Result<String> {
     let took = from.elapsed().as_secs_f64();
     let used = cpu(&pid)? - before;
     let mib = bytes as f64 / f64::from(1 << 20);
+    Ok(format!(
+        "{{\"mib\":{mib:.0},\"mib_per_second\":{:.1},\"cpu_ms_per_mib\":{:.3}}}",
+        mib / took,
+        used * 1e3 / mib
+    ))
+}
+
+/// One large body of a request.
+pub(crate) async fn upload(options: &Options) -> io::Result<String> {
+    let way = Way::new(options)?;
+    let piece = text(1 << 20);
+    let mib = usize::try_from(options.number("mib", 256)?).unwrap_or(0);
+    let mut client = way.open().await?;
+    let pid = options.text("pid").unwrap_or("").to_owned();
+    let before = cpu(&pid)?;
+    let from = Instant::now();
+    client.send(&way.post_head(options.text("path")?, mib << 20)).await?;
+    for _ in 1..mib {
+        client.send(&piece).await?;
+    }
+    client.ask(&piece).await?;
+    let took = from.elapsed().as_secs_f64();
+    let used = cpu(&pid)? - before;
+    let mib = mib as f64;
     Ok(format!(
         "{{\"mib\":{mib:.0},\"mib_per_second\":{:.1},\"cpu_ms_per_mib\":{:.3}}}",
         mib / took,
