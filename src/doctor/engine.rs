@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::subject::Engine;
 use super::{Finding, Outcome, Subject};
-use crate::analysis::diff::bytes;
 use crate::engine::command::{Command, Failed};
+use crate::plan::amount::bytes;
 use crate::policy::reason::Reason;
 use crate::sidecar::supervise::decisions::time;
 

@@ -3,6 +3,7 @@
 //! Every name is looked up, every default decided, every conflict found. A plan is pure data: no input or output, and
 //! nothing of the machine it was made on.
 
+pub(crate) mod amount;
 mod built;
 mod check;
 mod egress;

@@ -10,7 +10,8 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::Change;
-use super::isolation::{Settings, Weight, bytes, compare};
+use super::isolation::{Settings, Weight, compare};
+use crate::plan::amount::bytes;
 
 /// What holds the containers and networks of one bottle, by their names.
 #[derive(Debug, Default)]

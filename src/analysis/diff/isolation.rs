@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{Change, Policies, What};
 use crate::manifest::values::PathBase;
+use crate::plan::amount::bytes;
 use crate::plan::{Agent, Egress, Gate, Image, Mount, Path, Pipelock, Plan, Secret, Supervise};
 use crate::policy::egress::{EgressPolicy, Inject};
 use crate::policy::gate::{GatePolicy, HttpsCredential, HttpsUpstream, Repository, SshUpstream, Upstream};
@@ -264,17 +265,4 @@ fn path(path: &Path) -> String {
         PathBase::File => "./",
     };
     format!("{start}{}", path.written.rest)
-}
-
-/// An amount of memory in Compose's notation.
-pub(crate) fn bytes(text: &str) -> f64 {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = text.get(digits.len()..).unwrap_or_default().bytes().next();
-    let factor: u32 = match unit.map(|unit| unit.to_ascii_lowercase()) {
-        Some(b'k') => 1 << 10,
-        Some(b'm') => 1 << 20,
-        Some(b'g') => 1 << 30,
-        _ => 1,
-    };
-    digits.parse::<f64>().unwrap_or(f64::INFINITY) * f64::from(factor)
 }

@@ -26,7 +26,6 @@ use crate::policy::gate::{GatePolicy, Repository};
 
 pub use containers::Containers;
 pub use isolation::Setting;
-pub(crate) use isolation::bytes;
 pub use markdown::markdown;
 pub use push::Refs;
 pub use reach::{Region, Websocket};

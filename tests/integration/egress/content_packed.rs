@@ -292,3 +292,38 @@ fn a_large_packed_body_arrives_as_it_was_packed() {
         assert!(origin.last().body == body, "{coding}");
     }
 }
+
+/// Blocks of nothing keep what could begin a secret undecided: they are not collected without an end.
+#[test]
+fn blocks_of_nothing_behind_the_beginning_of_a_secret_are_refused() {
+    let (origin, egress) = world(OnSecret::Block);
+    let begin = &SECRET.as_bytes()[..20];
+    // Stored blocks (RFC 1951, section 3.2.4) in gzip (RFC 1952): its head, one with the beginning, and then empty ones.
+    let length = u16::try_from(begin.len()).unwrap();
+    let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0];
+    let stored = [&head[..], &length.to_le_bytes(), &(!length).to_le_bytes(), begin].concat();
+    let nothing = [0, 0, 0, 0xff, 0xff].repeat(2_000);
+    for (line, start, rest) in [
+        ("Content-Encoding: gzip", stored, nothing),
+        (
+            "Content-Type: multipart/mixed; boundary=x",
+            format!(
+                "--x\r\nContent-Transfer-Encoding: base64\r\n\r\n{}",
+                base64::engine::general_purpose::STANDARD_NO_PAD.encode(&begin[..18])
+            )
+            .into_bytes(),
+            b" ".repeat(10_000),
+        ),
+    ] {
+        let mut client = open(&origin, &egress, line);
+        client.send(&chunk(&start));
+        let nothing = chunk(&rest);
+        for _ in 0..1_000 {
+            if client.try_send(&nothing).is_err() {
+                break;
+            }
+        }
+        client.response("POST").refused("body-unreadable");
+        assert!(origin.seen().is_empty(), "{line}");
+    }
+}

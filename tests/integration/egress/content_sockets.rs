@@ -116,6 +116,41 @@ fn a_secret_in_a_message_ends_the_connection_before_it_leaves() {
     assert!(!arrived.contains(c), "{arrived}");
     refused(OnSecret::Redact, &[(0x81, a), (0x81, b), (0x81, c)]);
     refused(OnSecret::Redact, &[(0x8a, SECRET)]);
+    // In several pings, between which there is a message.
+    let (begin, rest) = SECRET.split_at(20);
+    let arrived = refused(OnSecret::Block, &[(0x89, begin), (0x81, "hello"), (0x89, rest)]);
+    assert!(!arrived.contains(rest), "{arrived}");
+}
+
+/// Its bytes come one by one, and none of them goes on before the last one.
+#[test]
+fn a_control_frame_that_is_not_whole_stays_here() {
+    let (origin, egress, kept) = world(OnSecret::Block);
+    let mut client = open(&origin, &egress);
+    let ping = frame(0x89, SECRET.as_bytes());
+    let (most, last) = ping.split_at(ping.len() - 1);
+    client.send(&frame(0x81, b"hello"));
+    assert_eq!(client.take(3), [0x81, 1, b'.']);
+    for byte in most {
+        client.send(&[*byte]);
+    }
+    client.send(last);
+    assert!(String::from_utf8_lossy(&client.end()).contains("secret-sent"));
+    assert_eq!(String::from_utf8_lossy(&kept.lock().unwrap()), "hello");
+}
+
+/// What is held back until it is decided is not added to without an end by what says nothing.
+#[test]
+fn frames_without_a_byte_behind_the_beginning_of_a_secret_end_the_connection() {
+    let (origin, egress, kept) = world(OnSecret::Block);
+    let mut client = open(&origin, &egress);
+    let (begin, _) = SECRET.split_at(20);
+    client.send(&frame(0x01, begin.as_bytes()));
+    let nothing = frame(0x00, b"").repeat(10_000);
+    // What is told last may be lost, since more was on its way by then.
+    while client.try_send(&nothing).is_ok() {}
+    egress.audited_reason("body-unreadable");
+    assert!(kept.lock().unwrap().is_empty());
 }
 
 #[test]

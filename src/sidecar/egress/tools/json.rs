@@ -28,6 +28,8 @@ pub(super) struct Value {
 pub(super) enum What {
     Object(Vec<Member>),
     Array(Vec<Value>),
+    /// An object of a conversation that brings tools: what else it has is only its place.
+    Item(Vec<Member>),
     Text(String),
     /// A number, `true`, `false` or `null`; or a value that nobody looks into.
     Other,
@@ -42,11 +44,27 @@ pub(super) struct Member {
     pub(super) place: Range<usize>,
 }
 
-/// Reads a whole text. `is_opaque` says which members of an object are checked, and not looked into: an array of messages
-/// may be large, and none of it counts.
-pub(super) fn read(text: &str, is_opaque: &dyn Fn(&str) -> bool) -> Result<Value, NotJson> {
-    let mut reader = Reader { bytes: text.as_bytes(), at: 0, kept: 0, is_opaque };
-    let value = reader.value(0, true)?;
+/// How much of a value counts.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Keep {
+    All,
+    /// The tools that its objects bring.
+    Tools,
+    Nothing,
+}
+
+/// What is known of the members of objects by their keys.
+pub(super) struct Keys {
+    /// An array of messages: it may be large, and nothing of it counts but the tools that a message brings.
+    pub(super) is_conversation: fn(&str) -> bool,
+    /// Tools.
+    pub(super) is_tools: fn(&str) -> bool,
+}
+
+/// Reads a whole text.
+pub(super) fn read(text: &str, keys: Keys) -> Result<Value, NotJson> {
+    let mut reader = Reader { bytes: text.as_bytes(), at: 0, kept: 0, keys };
+    let value = reader.value(0, Keep::All)?;
     reader.space();
     if reader.at == text.len() { Ok(value) } else { Err(NotJson) }
 }
@@ -55,7 +73,7 @@ struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     kept: usize,
-    is_opaque: &'a dyn Fn(&str) -> bool,
+    keys: Keys,
 }
 
 impl Reader<'_> {
@@ -80,8 +98,8 @@ impl Reader<'_> {
     }
 
     /// Reads a value. One that nobody keeps is only checked.
-    fn value(&mut self, depth: usize, keep: bool) -> Result<Value, NotJson> {
-        self.kept += usize::from(keep);
+    fn value(&mut self, depth: usize, keep: Keep) -> Result<Value, NotJson> {
+        self.kept += usize::from(keep == Keep::All);
         if depth > DEPTH || self.kept > VALUES {
             return Err(NotJson);
         }
@@ -90,7 +108,7 @@ impl Reader<'_> {
         let what = match self.peek().ok_or(NotJson)? {
             b'{' => self.object(depth, keep)?,
             b'[' => self.array(depth, keep)?,
-            b'"' => What::Text(self.text(keep)?),
+            b'"' => What::Text(self.text(keep == Keep::All)?),
             b't' => self.word(b"true")?,
             b'f' => self.word(b"false")?,
             b'n' => self.word(b"null")?,
@@ -99,9 +117,10 @@ impl Reader<'_> {
         Ok(Value { place: start..self.at, what })
     }
 
-    fn object(&mut self, depth: usize, keep: bool) -> Result<What, NotJson> {
+    fn object(&mut self, depth: usize, keep: Keep) -> Result<What, NotJson> {
         self.expect(b'{')?;
         let mut members = Vec::new();
+        let (before, mut has_tools) = (self.kept, false);
         self.space();
         if self.take(b'}') {
             return Ok(What::Object(members));
@@ -109,24 +128,39 @@ impl Reader<'_> {
         loop {
             self.space();
             let start = self.at;
-            let key = self.text(keep)?;
+            let key = self.text(keep != Keep::Nothing)?;
             self.space();
             self.expect(b':')?;
             self.space();
-            let opaque = keep && self.peek() == Some(b'[') && (self.is_opaque)(&key);
-            let value = self.value(depth + 1, keep && !opaque)?;
-            if keep {
+            let inner = match keep {
+                Keep::All if self.peek() == Some(b'[') && (self.keys.is_conversation)(&key) => Keep::Tools,
+                Keep::Tools if (self.keys.is_tools)(&key) => Keep::All,
+                Keep::All => Keep::All,
+                Keep::Tools | Keep::Nothing => Keep::Nothing,
+            };
+            let value = self.value(depth + 1, inner)?;
+            if keep != Keep::Nothing {
+                has_tools |= keep == Keep::Tools && inner == Keep::All;
+                self.kept += usize::from(inner == Keep::Nothing);
                 members.push(Member { key, value, place: start..self.at });
             }
             self.space();
             if self.take(b'}') {
-                return Ok(What::Object(members));
+                return Ok(match keep {
+                    Keep::Tools if has_tools => What::Item(members),
+                    // Nothing of it stays in memory.
+                    Keep::Tools => {
+                        self.kept = before;
+                        What::Other
+                    }
+                    Keep::All | Keep::Nothing => What::Object(members),
+                });
             }
             self.expect(b',')?;
         }
     }
 
-    fn array(&mut self, depth: usize, keep: bool) -> Result<What, NotJson> {
+    fn array(&mut self, depth: usize, keep: Keep) -> Result<What, NotJson> {
         self.expect(b'[')?;
         let mut values = Vec::new();
         self.space();
@@ -135,7 +169,12 @@ impl Reader<'_> {
         }
         loop {
             let value = self.value(depth + 1, keep)?;
-            if keep {
+            let is_item = match &value.what {
+                What::Item(_) => true,
+                What::Array(values) => !values.is_empty(),
+                _ => false,
+            };
+            if keep == Keep::All || (keep == Keep::Tools && is_item) {
                 values.push(value);
             }
             self.space();
@@ -246,12 +285,15 @@ impl Reader<'_> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{What, read};
+    use super::{Keys, What, read};
+
+    const ALL: Keys = Keys { is_conversation: |_| false, is_tools: |_| false };
+    const TALK: Keys = Keys { is_conversation: |key| key == "a", ..ALL };
 
     #[test]
     fn a_text_is_read_with_its_places() {
         let text = " { \"to\\u006fls\" : [ 1, \"\\ud83d\\ude00\\n\" ] } ";
-        let value = read(text, &|_| false).unwrap();
+        let value = read(text, ALL).unwrap();
         assert_eq!(text.get(value.place.clone()), Some(text.trim()));
         let What::Object(members) = value.what else { panic!("an object") };
         assert_eq!(members[0].key, "tools");
@@ -286,20 +328,20 @@ mod tests {
             "[tru]",
             "{\"a\":1 \"b\":2}",
         ] {
-            assert!(read(text, &|_| false).is_err(), "{text:?}");
+            assert!(read(text, ALL).is_err(), "{text:?}");
         }
         let many = |count: usize| format!("[{}1]", "1,".repeat(count));
-        assert!(read(&many(super::VALUES - 2), &|_| false).is_ok());
-        assert!(read(&many(super::VALUES), &|_| false).is_err());
-        assert!(read(&format!("{{\"a\":{}}}", many(super::VALUES)), &|key| key == "a").is_ok());
-        assert!(read(&("[".repeat(129) + &"]".repeat(129)), &|_| false).is_ok());
-        assert!(read(&("[".repeat(130) + &"]".repeat(130)), &|_| false).is_err());
+        assert!(read(&many(super::VALUES - 2), ALL).is_ok());
+        assert!(read(&many(super::VALUES), ALL).is_err());
+        assert!(read(&format!("{{\"a\":{}}}", many(super::VALUES)), TALK).is_ok());
+        assert!(read(&("[".repeat(129) + &"]".repeat(129)), ALL).is_ok());
+        assert!(read(&("[".repeat(130) + &"]".repeat(130)), ALL).is_err());
     }
 
     proptest! {
         #[test]
         fn it_never_takes_what_another_reader_refuses(text in "[\\[\\]{}\",:0-9a-e.\\-\\\\u trufalsn]{0,40}") {
-            if read(&text, &|_| false).is_ok() {
+            if read(&text, ALL).is_ok() {
                 // The other one takes no surrogates on their own.
                 let other = serde_json::from_str::<serde_json::Value>(&text);
                 prop_assert!(other.is_ok() || text.contains("\\u"), "{text}: {other:?}");

@@ -2,11 +2,12 @@
 //!
 //! Known are the shapes of the providers' own documentation: an element of `tools` whose `type` is the tool, one that has
 //! the tool as a key, and a member of the request itself that is the tool. They are looked for at every depth, since some
-//! requests hold others; not in arrays of messages, which are the conversation, and not in the schema of a function.
+//! requests hold others; in arrays of messages, which are the conversation, only among the tools that a message brings; not in
+//! the schema of a function.
 
 use std::ops::Range;
 
-use super::json::{Member, NotJson, Value, What, read};
+use super::json::{Keys, Member, NotJson, Value, What, read};
 use super::words::{Names, is};
 
 /// Arrays that are the conversation.
@@ -20,8 +21,11 @@ const WITHOUT_TOOLS: [&str; 3] = ["tool_choice", "parallel_tool_calls", "max_too
 
 /// The body without the tools; none where it has none of them.
 pub(super) fn strip(text: &str, tools: &[String]) -> Result<Option<Vec<u8>>, NotJson> {
-    let is_opaque = |key: &str| CONVERSATION.iter().any(|name| is(key, name));
-    let value = read(text, &is_opaque)?;
+    let keys = Keys {
+        is_conversation: |key| CONVERSATION.iter().any(|name| is(key, name)),
+        is_tools: |key| is(key, "tools"),
+    };
+    let value = read(text, keys)?;
     let mut edits = Edits { names: Names(tools), gone: Vec::new() };
     edits.value(&value);
     let mut gone = edits.gone;
@@ -62,9 +66,19 @@ impl Edits<'_> {
     fn value(&mut self, value: &Value) {
         match &value.what {
             What::Object(members) => self.request(members),
+            What::Item(members) => self.item(members),
             What::Array(values) => values.iter().for_each(|value| self.value(value)),
             What::Text(_) | What::Other => {}
         }
+    }
+
+    /// Looks through an item of a conversation: it may bring tools, and what else it holds is what was said.
+    fn item(&mut self, members: &[Member]) {
+        let mut gone = vec![false; members.len()];
+        for (member, gone) in members.iter().zip(&mut gone).filter(|(member, _)| is(&member.key, "tools")) {
+            *gone = self.tools(&member.value, &mut Vec::new()) == Left::Nothing;
+        }
+        self.take_out(members.iter().map(|member| &member.place).zip(&gone));
     }
 
     /// Looks through an object that may be a request.
@@ -117,7 +131,7 @@ impl Edits<'_> {
                 // A list in a list is no shape of anybody's, and may be read as one.
                 return !values.is_empty() && self.tools(value, names) == Left::Nothing;
             }
-            What::Other => return false,
+            What::Item(_) | What::Other => return false,
         };
         let texts = |key: &'static str| {
             members.iter().filter(move |member| is(&member.key, key)).filter_map(|member| member.value.text())
@@ -152,7 +166,7 @@ impl Edits<'_> {
                 let inner = matches!(value.what, What::Object(_)) && self.chooses(value, taken);
                 is_kind || is_name || inner
             }),
-            What::Array(_) | What::Other => false,
+            What::Array(_) | What::Item(_) | What::Other => false,
         }
     }
 

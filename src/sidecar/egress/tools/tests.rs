@@ -71,6 +71,30 @@ fn the_shapes_of_the_providers_are_known() {
 }
 
 #[test]
+fn tools_that_a_message_brings_are_looked_into_and_what_it_says_is_not() {
+    let text = r#"{"input":[{"type":"additional_tools","role":"developer","tools":[{"type":"web_search"},{"type":"function","name":"f"}]},{"role":"user","content":"tools: web_search","web_search":1}]}"#;
+    assert_eq!(left(text), text.replace(r#"{"type":"web_search"},"#, ""));
+    for key in ["input", "messages", "contents"] {
+        let text = format!(r#"{{"{key}":[[{{"a":1,"to\u006fls":[{{"type":"web_search"}}]}}],{{"b":"x"}}]}}"#);
+        assert_eq!(left(&text), format!(r#"{{"{key}":[[{{"a":1}}],{{"b":"x"}}]}}"#));
+    }
+}
+
+#[test]
+fn a_long_conversation_is_no_burden() {
+    let item = r#"{"role":"user","content":"x"},"#.repeat(200_000);
+    let text = format!(r#"{{"messages":[{item}{{}}],"tools":[{{"type":"web_search"}}]}}"#);
+    assert_eq!(left(&text), format!(r#"{{"messages":[{item}{{}}]}}"#));
+}
+
+/// Work in proportion to the length: each place is looked at a few times.
+#[test]
+fn many_parts_that_are_taken_out_take_no_time_for_each_other() {
+    let text = format!(r#"{{{}"x":1}}"#, r#""web_search":0,"#.repeat(60_000));
+    assert_eq!(left(&text), r#"{"x":1}"#);
+}
+
+#[test]
 fn requests_in_a_request_are_looked_into() {
     let tools = json!([{ "type": "web_search_20250305", "name": "web_search" }]);
     let body = json!({ "requests": [{ "custom_id": "1", "params": { "tools": tools, "model": "m" } }] });

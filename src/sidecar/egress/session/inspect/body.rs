@@ -31,7 +31,7 @@ use crate::sidecar::egress::refusal::Refusal;
 use crate::sidecar::egress::scrub::coding;
 
 /// The most bytes that are held back, as they are sent: what decodes to nothing could be without an end.
-const MOST_KEPT: usize = 1 << 20;
+pub(super) const MOST_KEPT: usize = 1 << 20;
 
 /// How many bytes that may begin a secret go on where the agent pauses: fewer than the shortest secret has, so that none is
 /// told by them.
@@ -284,12 +284,12 @@ impl Inspected {
                     let start = usize::try_from(start).ok()?;
                     Some(start..start.checked_add(usize::try_from(length).ok()?)?)
                 });
-                match place.and_then(|place| self.held.get_mut(place)) {
-                    Some(bytes) => bytes.fill(COVER),
-                    None => {
-                        return Err(Refusal::new(Reason::SecretSent, "a part of it has already been sent"));
-                    }
-                }
+                let Some(bytes) = place.and_then(|place| self.held.get_mut(place)) else {
+                    let refusal = self.inspector.too_late(&finding);
+                    self.progress.found(self.inspector.take_noted());
+                    return Err(refusal);
+                };
+                bytes.fill(COVER);
             }
         }
         self.progress.found(self.inspector.take_noted());

@@ -10,12 +10,17 @@ use std::ops::Range;
 
 use bytes::BytesMut;
 
+use super::body::MOST_KEPT;
+use super::packed::unreadable;
 use super::{Answer, COVER, Inspector, Place};
 use crate::policy::reason::Reason;
 use crate::scan::{Finding, Scanner};
 use crate::sidecar::egress::audit::Noted;
 use crate::sidecar::egress::refusal::Refusal;
 use crate::sidecar::egress::websocket::{Checker, Part};
+
+/// What a control frame has in its first byte (RFC 6455, section 5.2).
+const CONTROL: u8 = 0x08;
 
 /// The search through what a client sends.
 pub(in super::super) struct Frames {
@@ -26,6 +31,10 @@ pub(in super::super) struct Frames {
     messages: Scanner,
     control: Scanner,
     frame: Frame,
+    /// Where in the stream the control frame began that is under way.
+    open_control: Option<u64>,
+    /// What it has said: 125 bytes at most (RFC 6455, section 5.5).
+    said: Vec<u8>,
     /// Where in the messages each of them ended, as far as it may still count.
     borders: VecDeque<u64>,
     /// How many bytes of messages there were, and how many before the one that is under way.
@@ -67,6 +76,8 @@ impl Frames {
             control: inspector.scanner(),
             inspector,
             frame: Frame::default(),
+            open_control: None,
+            said: Vec::new(),
             borders: VecDeque::new(),
             seen: 0,
             begun: 0,
@@ -95,6 +106,9 @@ impl Frames {
         for (finding, place) in found {
             self.judge(&finding, place)?;
         }
+        if self.held.len() > MOST_KEPT {
+            return Err(unreadable("too much of it can't be decided").into());
+        }
         let end = self.decided();
         let passed = usize::try_from(end.saturating_sub(self.released)).unwrap_or(usize::MAX);
         let passed = self.held.split_to(passed.min(self.held.len()));
@@ -116,7 +130,9 @@ impl Frames {
         match part {
             Part::Head(head) => {
                 for byte in head {
-                    self.frame.first.get_or_insert(*byte);
+                    if *self.frame.first.get_or_insert(*byte) & CONTROL != 0 {
+                        self.open_control.get_or_insert(self.taken);
+                    }
                     let [_, b, c, d] = self.frame.mask;
                     self.frame.mask = [b, c, d, *byte];
                 }
@@ -140,22 +156,29 @@ impl Frames {
                 self.hold(payload);
                 self.frame.at += payload.len();
                 self.scanned += plain.len() as u64;
+                self.said.extend_from_slice(&plain);
                 self.control.push(&plain, &mut |finding| found.push((finding, Some(Place::Fixed))));
             }
             Part::End => {
                 let Frame { first, .. } = std::mem::take(&mut self.frame);
-                if first.is_some_and(|first| first & 0x08 != 0) {
-                    let mut control = std::mem::replace(&mut self.control, self.inspector.scanner());
-                    control.finish(&mut |finding| found.push((finding, Some(Place::Fixed))));
+                if self.open_control.take().is_some() {
+                    // What began in it may go on in the next one, and is still known then.
+                    let mut alone = self.inspector.scanner();
+                    alone.push(&self.said, &mut |finding| found.push((finding, Some(Place::Fixed))));
+                    alone.finish(&mut |finding| found.push((finding, Some(Place::Fixed))));
+                    self.said.clear();
                 }
                 // FIN, and no control frame.
-                if first.is_some_and(|first| first & 0x88 == 0x80) {
+                if first.is_some_and(|first| first & (0x80 | CONTROL) == 0x80) {
                     self.inspector.renew();
                     let mut message = std::mem::replace(&mut self.message, self.inspector.scanner());
                     let begun = self.begun;
                     message.finish(&mut |finding| found.push((moved(finding, begun), Some(Place::Open))));
                     self.begun = self.seen;
-                    self.borders.push_back(self.seen);
+                    // Of messages without a byte there is one border.
+                    if self.borders.back() != Some(&self.seen) {
+                        self.borders.push_back(self.seen);
+                    }
                 }
             }
         }
@@ -211,11 +234,16 @@ impl Frames {
         if covered == end - start {
             return Ok(());
         }
-        Err(Refusal::new(Reason::SecretSent, "a part of it has already been sent"))
+        Err(self.inspector.too_late(finding))
     }
 
     /// Up to where the stream is decided.
     fn decided(&self) -> u64 {
+        // A control frame goes on whole.
+        self.decided_messages().min(self.open_control.unwrap_or(u64::MAX))
+    }
+
+    fn decided_messages(&self) -> u64 {
         let held = self.message.held().max(self.messages.held()) as u64;
         // No more than the message that is under way.
         let open = self.seen.saturating_sub(held).max(self.begun);

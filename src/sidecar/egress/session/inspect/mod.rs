@@ -138,6 +138,15 @@ impl Inspector {
         judged
     }
 
+    /// The refusal of a finding that was to be covered, of which a part has left.
+    fn too_late(&mut self, finding: &Finding) -> Refusal {
+        let id = SecretId::of(finding);
+        for noted in self.noted.iter_mut().filter(|noted| noted.id == id) {
+            noted.done = Done::Refused;
+        }
+        self.refusal(&id, "; a part of it has already been sent")
+    }
+
     /// Whether the operator lets a secret pass: asked each time, since an approval ends.
     fn excepted(&mut self, id: &SecretId) -> Result<Answer, Refusal> {
         let snapshot = self.egress.live.now();
