@@ -16,8 +16,9 @@ pub(crate) const TESTS: &[Test] = &[
 
 const LATER: &str = "        - { host: later.example.org, private: true, methods: [ANY] }\n";
 
-/// How soon a rendered policy must be in force; starting curl in a container is part of it.
-const LIVE_WITHIN: Duration = Duration::from_secs(5);
+/// How soon a rendered policy must be in force; starting curl in a container is part of it, on a machine that runs other
+/// tests meanwhile. `make bench` measures how soon it is.
+const LIVE_WITHIN: Duration = Duration::from_secs(15);
 
 fn render(project: &Project, routes: &str) -> Result<(), Failed> {
     project.write("bottle.yaml", &manifest(&project.slug, routes));
@@ -61,20 +62,20 @@ fn bad() -> Result<(), Failed> {
     eventually("egress is healthy again", LIVE_WITHIN, || check().ok)
 }
 
-/// A download that nobody hurries to end, and its end when the route is gone.
+/// An upload that nobody hurries to end, to an origin that waits for it, and its end when the route is gone.
 fn cut() -> Result<(), Failed> {
     let project = bottle()?;
     render(project, LATER)?;
     eventually("the route is live", LIVE_WITHIN, || {
         curl(project, "https://later.example.org/x").text.contains("200 \n")
     })?;
-    // An upload whose body never ends: a byte every now and then.
-    let upload = "(while sleep 0.05; do printf x; done) | curl --silent --show-error --max-time 60 --http1.1 -T - \
-                  https://later.example.org/slow >/tmp/cut 2>&1; echo ended >>/tmp/cut";
-    project.agent(&format!("rm -f /tmp/cut; ({upload}) >/tmp/upload 2>&1 &")).expect_ok()?;
-    eventually("the upload is under way", LIVE_WITHIN, || {
-        project.exec("agent", &[], &["pgrep", "-f", "later.example.org/slow"]).ok
-    })?;
+    // An upload whose body never ends: a byte every now and then, as long as curl takes it.
+    let upload = "(while sleep 0.05 && printf x; do echo x >>/tmp/fed; done) | curl --silent --show-error --max-time 60 \
+                  --http1.1 -T - https://later.example.org/slow >/tmp/cut 2>&1; echo ended >>/tmp/cut";
+    project.agent(&format!("rm -f /tmp/cut /tmp/fed; ({upload}) >/tmp/upload 2>&1 &")).expect_ok()?;
+    let under_way = || project.agent("test $(wc -l </tmp/fed) -ge 20 && ! grep -q ended /tmp/cut");
+    eventually("the upload is under way", LIVE_WITHIN, || under_way().ok)
+        .map_err(|_| project.agent("cat /tmp/cut /tmp/upload; wc -l /tmp/fed").text)?;
     render(project, "")?;
     eventually("the upload is cut", LIVE_WITHIN, || project.agent("grep -q ended /tmp/cut").ok)?;
     refused(project, "https://later.example.org/x", 403, "route-missing")?;
