@@ -1,9 +1,10 @@
 //! The first look at each byte: whether something that is searched for may begin here.
 //!
 //! Everything that is searched for begins with four bytes that are known beforehand. At every second place three bytes are
-//! hashed and looked up in a small table that says whether something may begin there or one byte before; only where it
-//! may, all four are looked up, and only where these are right too, anything is compared. The hash folds the case of
-//! letters, so that words are found in either.
+//! hashed and looked up in a small table that says whether something may begin there, with which next byte, or one byte
+//! before, and with which: of both only the lowest two bits count, which are enough that few places pass by chance. Only
+//! where one does, all four are looked up, and only where these are right too, anything is compared. The hash folds the
+//! case of letters, so that words are found in either.
 //!
 //! A general automaton is not used: it would hold copies of the secrets that are never wiped.
 
@@ -18,11 +19,22 @@ const BUCKETS: usize = 1 << (BITS - 6);
 /// How many hints there are.
 const HINTS: usize = 1 << 15;
 
-/// Something begins with these three bytes.
-const EVEN: u8 = 1;
+/// Something begins with these three bytes: a bit for each pair of lowest bits of the byte after them.
+const EVEN: u8 = 0x0f;
 
-/// Something begins with one byte before these three.
-const ODD: u8 = 2;
+/// Something begins with one byte before these three: a bit for each pair of that byte's lowest bits.
+const ODD: u8 = 0xf0;
+
+/// The lowest two bits of every second byte. They are the same in both cases of a letter.
+const LOW: u64 = 0x0003_0003_0003_0003;
+
+/// What of a hint counts, by the lowest bits of the byte before, and four times those of the byte after.
+const MASKS: [u8; 16] = [
+    0x11, 0x21, 0x41, 0x81, //
+    0x12, 0x22, 0x42, 0x82, //
+    0x14, 0x24, 0x44, 0x84, //
+    0x18, 0x28, 0x48, 0x88, //
+];
 
 /// The four bytes that something begins with, and what follows them.
 #[derive(Clone, Debug)]
@@ -77,7 +89,7 @@ fn hint(word: u32) -> usize {
 
 /// Where things may begin that are searched for.
 pub(super) struct Filter<T> {
-    /// By the hash of three bytes, whether something begins with them, or with one byte before them.
+    /// By the hash of three bytes, whether something begins with them ([`EVEN`]), or with one byte before them ([`ODD`]).
     hints: Box<Zeroizing<[u8; HINTS]>>,
     bits: Box<Zeroizing<[u64; BUCKETS]>>,
     /// The same for the first one, two and three bytes of them, for the end of what has come.
@@ -114,12 +126,13 @@ impl<T> Filter<T> {
         let mut buckets = vec![0_u32; BUCKETS + 1];
         for entry in &entries {
             set(&mut bits, hash(entry.word));
-            for (word, kind) in [(entry.word, EVEN), (entry.word >> 8, ODD)] {
+            let bytes = entry.word.to_le_bytes();
+            let [before, .., after] = bytes;
+            for (word, kind) in [(entry.word, 1 << (after & 3)), (entry.word >> 8, 16 << (before & 3))] {
                 if let Some(hint) = hints.get_mut(hint(word)) {
                     *hint |= kind;
                 }
             }
-            let bytes = entry.word.to_le_bytes();
             for count in 1..4 {
                 set(&mut ends, end(bytes.get(..count).unwrap_or_default()));
             }
@@ -138,31 +151,39 @@ impl<T> Filter<T> {
     /// Returns the first place, not before this one, where something may begin.
     pub(super) fn next(&self, bytes: &[u8], from: usize) -> Option<usize> {
         let mut at = from;
-        while let Some(ten) = bytes.get(at..).and_then(<[u8]>::first_chunk::<10>) {
-            let ([low @ .., _, _], [_, _, high @ ..]) = (ten, ten);
-            let (low, high) = (u64::from_le_bytes(*low), u64::from_le_bytes(*high));
-            let hints = [self.hint(low), self.hint(low >> 16), self.hint(low >> 32), self.hint(high >> 32)];
+        while let Some(twelve) = bytes.get(at..).and_then(<[u8]>::first_chunk::<12>) {
+            let ([first @ .., _, _, _, _], [_, _, _, _, last @ ..]) = (twelve, twelve);
+            let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+            // Of the bytes before and after each three, in the lowest bits of sixteen each.
+            let beside = (first & LOW) | (last & LOW) << 2;
+            let hints = [
+                self.hint(first >> 8, beside),
+                self.hint(first >> 24, beside >> 16),
+                self.hint(first >> 40, beside >> 32),
+                self.hint(last >> 24, beside >> 48),
+            ];
             if hints.iter().fold(0, |any, hint| any | hint) != 0 {
                 for (index, hint) in hints.iter().enumerate() {
                     let here = at + 2 * index;
-                    if hint & ODD != 0 && here > from && self.is(bytes, here - 1) {
-                        return Some(here - 1);
-                    }
-                    if hint & EVEN != 0 && self.is(bytes, here) {
+                    if hint & ODD != 0 && self.is(bytes, here) {
                         return Some(here);
+                    }
+                    if hint & EVEN != 0 && self.is(bytes, here + 1) {
+                        return Some(here + 1);
                     }
                 }
             }
             at += 8;
         }
-        (from.max(at.saturating_sub(1))..bytes.len().saturating_sub(3)).find(|at| self.is(bytes, *at))
+        (at..bytes.len().saturating_sub(3)).find(|at| self.is(bytes, *at))
     }
 
-    /// Looks three bytes up, which are the lowest of these.
+    /// Looks three bytes up, which are the lowest of these, with what stands beside them.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "three bytes of them are looked up")]
-    fn hint(&self, bytes: u64) -> u8 {
-        self.hints.get(hint(bytes as u32)).copied().unwrap_or_default()
+    fn hint(&self, bytes: u64, beside: u64) -> u8 {
+        let hint = self.hints.get(hint(bytes as u32)).copied().unwrap_or_default();
+        hint & MASKS.get((beside & 15) as usize).copied().unwrap_or_default()
     }
 
     /// Whether something may begin at a place.

@@ -1,5 +1,6 @@
 //! What must be true of the search, whatever the text.
 
+mod filter;
 mod properties;
 mod stream;
 mod values;
