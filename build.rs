@@ -12,9 +12,10 @@ fn main() {
     println!("cargo::rustc-env=BOTTLE_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
 }
 
-/// The commit of a work tree; none of a directory that isn't one, such as an unpacked archive, whatever it is in.
+/// The commit of a work tree, or the one that a crate's package says it was made of; none of another directory, such as an
+/// unpacked archive, whatever it is in.
 fn commit(root: &Path) -> Option<String> {
-    let git = git_directory(root)?;
+    let Some(git) = git_directory(root) else { return packaged(root) };
     // Another work tree of a repository shares its refs (gitrepository-layout(5)).
     let common = read(&git.join("commondir")).map_or_else(|| git.clone(), |common| git.join(common));
     let head = watched(&git.join("HEAD"))?;
@@ -30,6 +31,13 @@ fn commit(root: &Path) -> Option<String> {
     }
     let packed = watched(&common.join("packed-refs"))?;
     packed.lines().find_map(|line| line.strip_suffix(name)?.strip_suffix(' ').and_then(id))
+}
+
+/// What `cargo package` has written.
+fn packaged(root: &Path) -> Option<String> {
+    let text = watched(&root.join(".cargo_vcs_info.json"))?;
+    let (_, rest) = text.split_once("\"sha1\": \"")?;
+    id(rest.split_once('"')?.0)
 }
 
 /// `.git`, or where the file of that name says that it is.

@@ -11,7 +11,8 @@ const GIT: &str = "2.47.3";
 /// The gitleaks of the gate's image, and of the tests.
 const GITLEAKS: &str = "8.30.1";
 
-/// The long form: the commit, `unknown` where the source was no work tree of git, and what the tests have run with.
+/// The long form: the commit, `unknown` where the source was neither a work tree of git nor a crate's package, and what the
+/// tests have run with.
 pub(super) fn long() -> &'static str {
     &LONG
 }
