@@ -26,6 +26,9 @@ pub struct Args {
     trust: Option<PathBuf>,
 }
 
+/// How long the name service of the agent's network may take.
+const NAMES_ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
 /// How long a router on the same link may take to answer. One that is there answers within a millisecond.
 const ROUTER_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -45,19 +48,28 @@ pub fn run(args: &Args) -> Result<u8> {
             "this container has a route to the outside over IPv6; its networks must be internal, without IPv6"
         );
     }
-    if !has_route(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)))? {
-        return Ok(0);
-    }
-    // Older engines give an internal network a default route to an address that nobody holds. So the route leads
-    // nowhere if, and only if, its router doesn't answer.
-    let routers = default_routers(&fs::read_to_string(Path::new("/proc/net/route"))?);
-    if routers.is_empty() {
-        bail!("this container has a route to the outside that isn't its default route");
-    }
-    for router in routers {
-        if answers(router) {
+    let table = fs::read_to_string(Path::new("/proc/net/route"))?;
+    let mut asked = Vec::new();
+    if has_route(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)))? {
+        // Older engines give an internal network a default route to an address that nobody holds. So the route leads
+        // nowhere if, and only if, its router doesn't answer.
+        asked = default_routers(&table);
+        if asked.is_empty() {
+            bail!("this container has a route to the outside that isn't its default route");
+        }
+        if let Some(router) = asked.iter().find(|router| answers(**router)) {
             bail!(
                 "this container has a route to the outside: the router {router} answers; its networks must be internal"
+            );
+        }
+    }
+    // An engine that gives the bridge an address of its own, the first one, has this machine there, with every service that
+    // it binds on all interfaces: no route is needed to it.
+    for first in first_addresses(&table).into_iter().filter(|first| !asked.contains(first)) {
+        if own_address(first) != Some(first) && answers(first) && !neighbours().contains(&first) {
+            bail!(
+                "{first}, the first address of this network, answers and is no sidecar's: the engine gives this machine's bridge an \
+                 address, so that the services of this machine can be reached"
             );
         }
     }
@@ -102,6 +114,50 @@ fn default_routers(table: &str) -> Vec<Ipv4Addr> {
     table.lines().skip(1).filter_map(router).collect()
 }
 
+/// The first address of each network that a container is on, by the same table.
+fn first_addresses(table: &str) -> Vec<Ipv4Addr> {
+    let first = |line: &str| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let (destination, gateway, mask) = (fields.next()?, fields.next()?, fields.nth(4)?);
+        let address =
+            |text: &str| u32::from_str_radix(text, 16).ok().map(|word| Ipv4Addr::from(word.to_ne_bytes()));
+        let (destination, mask) = (address(destination)?, address(mask)?);
+        let on_link =
+            address(gateway)?.is_unspecified() && !mask.is_unspecified() && mask != Ipv4Addr::BROADCAST;
+        on_link.then(|| Ipv4Addr::from((destination.to_bits() & mask.to_bits()).saturating_add(1)))
+    };
+    table.lines().skip(1).filter_map(first).collect()
+}
+
+/// The addresses of the sidecars: some engines give out the first address too, where the bridge has none.
+fn neighbours() -> Vec<Ipv4Addr> {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return Vec::new();
+    };
+    // The names that this bottle doesn't have may never be answered.
+    let look = |name| async move {
+        let asked = tokio::time::timeout(NAMES_ANSWER_WITHIN, egress::resolve(name)).await;
+        match asked.ok()?.ok()?.ip() {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        }
+    };
+    let (egress, gate, supervise, all) = runtime.block_on(async {
+        tokio::join!(look("egress:0"), look("git-gate:0"), look("supervise:0"), look("sidecars:0"))
+    });
+    [egress, gate, supervise, all].into_iter().flatten().collect()
+}
+
+/// This container's address on the way to another one. A UDP socket that connects sends nothing.
+fn own_address(to: Ipv4Addr) -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((to, 9)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
 /// Tells whether anything is at an address: a connection and a refusal both say so.
 fn answers(router: Ipv4Addr) -> bool {
     match TcpStream::connect_timeout(&SocketAddr::from((router, 9)), ROUTER_ANSWERS_WITHIN) {
@@ -114,7 +170,7 @@ fn answers(router: Ipv4Addr) -> bool {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use super::{answers, default_routers};
+    use super::{answers, default_routers, first_addresses};
 
     #[test]
     fn the_default_routers_are_found_in_the_kernels_table() {
@@ -124,6 +180,23 @@ mod tests {
         let expected = Ipv4Addr::from(0x0100_14AC_u32.to_ne_bytes());
         assert_eq!(default_routers(table), [expected]);
         assert_eq!(default_routers("Iface\tDestination\tGateway\n"), Vec::<Ipv4Addr>::new());
+    }
+
+    #[test]
+    fn the_first_address_of_each_network_is_found_and_default_routes_have_none() {
+        let word = |address: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(address));
+        let line = |destination, gateway, mask| {
+            format!("eth0 {} {} 0001 0 0 0 {} 0 0 0\n", word(destination), word(gateway), word(mask))
+        };
+        let table = [
+            "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n".to_owned(),
+            line([0, 0, 0, 0], [172, 20, 0, 1], [0, 0, 0, 0]),
+            line([172, 20, 0, 0], [0, 0, 0, 0], [255, 255, 0, 0]),
+            line([10, 89, 3, 64], [0, 0, 0, 0], [255, 255, 255, 192]),
+            line([10, 1, 0, 0], [172, 20, 0, 9], [255, 255, 0, 0]),
+        ];
+        let expected = [Ipv4Addr::new(172, 20, 0, 1), Ipv4Addr::new(10, 89, 3, 65)];
+        assert_eq!(first_addresses(&table.concat()), expected);
     }
 
     #[test]

@@ -76,7 +76,7 @@ async fn exchange(address: &str, config: rustls::ClientConfig) -> Result<()> {
 }
 
 /// The address of `host:port`. A static glibc must not look names up itself.
-async fn resolve(address: &str) -> Result<SocketAddr> {
+pub(super) async fn resolve(address: &str) -> Result<SocketAddr> {
     if let Ok(address) = address.parse() {
         return Ok(address);
     }
