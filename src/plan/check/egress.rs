@@ -5,13 +5,11 @@ use std::collections::HashMap;
 use super::super::egress::{ENVIRONMENT, is_needed};
 use super::{exactly_one, file_source};
 use crate::manifest::diagnostic::{Diagnostic, suggest};
+use crate::manifest::preset::RESERVED;
 use crate::manifest::source::Spanned;
 use crate::manifest::values::{EnvName, HeaderName, Name};
 use crate::manifest::{Bottle, Credential, Map, OnRefusal, Placeholder, Route, Scheme, Supervise};
 use crate::policy::egress::may_carry_credential;
-
-/// The environment variables that the bundle sets in every agent's container.
-const RESERVED: [&str; 2] = ["GIT_CONFIG_SYSTEM", "HOME"];
 
 pub(super) fn credentials(credentials: &Map<Name, Credential>, errors: &mut Vec<Diagnostic>) {
     let mut variables: HashMap<&str, &Spanned<EnvName>> = HashMap::new();

@@ -1,6 +1,7 @@
 //! What is wrong with a manifest beyond its syntax.
 
 mod egress;
+mod workspace;
 
 use std::collections::HashMap;
 
@@ -10,7 +11,7 @@ use crate::manifest::diagnostic::{Diagnostic, said_once, suggest};
 use crate::manifest::lexically_normal;
 use crate::manifest::source::{Span, Spanned};
 use crate::manifest::values::{Host, HostPath, Name, PathBase, Transport};
-use crate::manifest::{Agent, Bottle, Credential, Loaded, Map, Repository, Workspace};
+use crate::manifest::{Agent, Bottle, Credential, Loaded, Map, Repository};
 use egress::known_credential;
 
 /// The directory below `.bottle` that isn't an agent's.
@@ -292,26 +293,8 @@ fn agent(
             .hint("add `command: [...]`: the bundle's entrypoint takes the place of the image's"),
         );
     }
-    let Some(workspace) = workspace else { return };
-    let Workspace { clone, mount } = &workspace.value;
-    let keys = [
-        ("clone", clone.as_ref().map(|clone| clone.span)),
-        ("mount", mount.as_ref().map(|mount| mount.span)),
-    ];
-    exactly_one(workspace.span, "`workspace`", &keys, errors);
-    if let Some(mount) = mount {
-        opens_the_host(mount, loaded, errors);
-    }
-    if let (Some(clone), Some(bottle)) = (clone, bottle) {
-        let none = Map::default();
-        let repositories = bottle.git.as_ref().unwrap_or(&none);
-        let wanted = clone.value.as_str();
-        if repositories.get(wanted).is_none() {
-            errors.push(
-                Diagnostic::new(clone.span, format!("the bottle has no repository `{wanted}`"))
-                    .hint(suggest(wanted, repositories.names())),
-            );
-        }
+    if let Some(workspace) = workspace {
+        workspace::check(agent, workspace, bottle, loaded, errors);
     }
 }
 

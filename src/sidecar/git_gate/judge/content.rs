@@ -12,6 +12,7 @@ use super::id::ObjectId;
 use super::objects::{Header, Objects, Type};
 use super::parse;
 use super::protect::{Guard, Touched};
+use super::show::printable;
 use super::{JudgeError, Refusal};
 use crate::policy::reason::Reason;
 use crate::sidecar::git_gate::git::Git;
@@ -23,6 +24,11 @@ pub(super) const LARGEST_BLOB: u64 = 256 * 1024 * 1024;
 pub(super) const LARGEST_OTHER: u64 = 32 * 1024 * 1024;
 /// The most parents of a commit that is passed on.
 const MOST_PARENTS: usize = 100;
+
+/// How a pointer of Git LFS begins, its older name too, and the most bytes that one has (git-lfs, `docs/spec.md`).
+const POINTERS: [&[u8]; 2] =
+    [b"version https://git-lfs.github.com/spec/v1", b"version https://hawser.github.com/spec/v1"];
+const LARGEST_POINTER: u64 = 1024;
 
 /// What a piece of the scanned text is.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,6 +54,8 @@ pub(super) struct Content {
     pub(super) touched: Vec<Touched>,
     /// New files that hold keys by their name alone: the commit, the path and the file's own id.
     pub(super) key_files: Vec<(ObjectId, Vec<u8>, ObjectId)>,
+    /// New files that are pointers of Git LFS, with the first path that each is found at.
+    pointers: HashMap<ObjectId, Option<Vec<u8>>>,
 }
 
 /// Where it all comes from.
@@ -77,6 +85,7 @@ impl Content {
             let diff = diff.map_or_else(|| Diff::start(source.git), Ok)?;
             content.changes(source, diff, &pairs, text)?;
         }
+        content.refuse_pointers();
         for name in source.ref_names {
             content.piece(Piece::RefName(name.to_vec()), name, text)?;
         }
@@ -98,6 +107,23 @@ impl Content {
         self.refusals.push(Refusal { reason, subject, detail: what.into(), rule: None, ask: None });
     }
 
+    /// The content of a pointer can't have come along, and without it nobody could check the file out. One that the upstream
+    /// has already is no new object, wherever it is moved.
+    fn refuse_pointers(&mut self) {
+        let mut pointers: Vec<_> = std::mem::take(&mut self.pointers).into_iter().collect();
+        pointers.sort_unstable();
+        for (id, path) in pointers {
+            let path = path.map_or_else(|| "?".to_owned(), |path| printable(&path));
+            self.refusals.push(Refusal {
+                reason: Reason::LfsPointer,
+                subject: format!("blob {}", id.short()),
+                detail: format!("`{path}` is a pointer of Git LFS, and its content does not pass the gate"),
+                rule: None,
+                ask: None,
+            });
+        }
+    }
+
     fn object(
         &mut self,
         header: Header,
@@ -115,6 +141,14 @@ impl Content {
             return Ok(());
         }
         if kind == Type::Blob {
+            if size <= LARGEST_POINTER {
+                let mut raw = Vec::new();
+                reader.read_to_end(&mut raw).map_err(|source| JudgeError::Read { id, source })?;
+                if POINTERS.iter().any(|start| raw.starts_with(start)) {
+                    self.pointers.insert(id, None);
+                }
+                return self.piece(Piece::Object(id, kind), &raw, text);
+            }
             let label = self.label(Piece::Object(id, kind));
             return text.stream(label, reader).map_err(JudgeError::Text);
         }
@@ -153,6 +187,11 @@ impl Content {
             for change in &changes {
                 if change.old.is_none() {
                     *added.entry(change.path.clone()).or_default() += 1;
+                }
+                if let Some((_, id)) = change.new
+                    && let Some(path @ None) = self.pointers.get_mut(&id)
+                {
+                    *path = Some(change.path.clone());
                 }
                 if let Some((parse::Kind::File, id)) = change.new {
                     let fresh = source.is_new.contains(&id) && is_key_file(&change.path);

@@ -88,7 +88,11 @@ pub(super) fn parse(line: &[u8], hosts: &[String]) -> Result<Request, Failure> {
     let name = name.strip_suffix('/').unwrap_or(name);
     let name = name.strip_suffix(".git").unwrap_or(name);
     if name != config::HEALTH && !config::is_name(name) {
-        return Err(Failure::new(Reason::RepositoryUnknown, "the path is no repository's name"));
+        // What the agent's git calls an upstream that the bottle doesn't have.
+        return Err(Failure::new(
+            Reason::RepositoryUnknown,
+            format!("no repository `{name}` in this bottle"),
+        ));
     }
     Ok(Request { service, repository: name.to_owned() })
 }

@@ -94,6 +94,35 @@ fn an_object_that_is_too_large_is_refused() {
     assert!(refused.iter().any(|(reason, _)| *reason == Reason::ObjectTooLarge), "{refused:?}");
 }
 
+/// Without its content nobody who fetches the commit could check it out.
+#[test]
+fn a_new_pointer_of_git_lfs_is_refused_and_one_that_the_upstream_has_may_move() {
+    let pair = Pair::new();
+    let pointer = |digit: &str, size: u32| {
+        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {size}\n", digit.repeat(64))
+    };
+    pair.write("known.bin", pointer("a", 1));
+    pair.commit("known");
+    pair.git(&["branch", "--force", "main"]);
+    pair.publish("main");
+    pair.git(&["mv", "known.bin", "moved.bin"]);
+    pair.commit("moved");
+    assert_eq!(pair.judge(&[pair.update("HEAD", "refs/heads/agent/x")]), []);
+    pair.write("some\u{1b}[2J.bin", pointer("b", 2));
+    pair.commit("new");
+    pair.git(&["rm", "-q", "some\u{1b}[2J.bin"]);
+    pair.commit("gone again");
+    let verdict = pair.judge_with(&[pair.update("HEAD", "refs/heads/agent/x")], &FindsNothing).unwrap();
+    let [refusal] = verdict.refusals.as_slice() else { panic!("{:?}", verdict.refusals) };
+    assert_eq!(refusal.reason, Reason::LfsPointer);
+    assert!(refusal.detail.starts_with("`some") && !refusal.detail.contains('\u{1b}'), "{}", refusal.detail);
+    // A text that speaks of it is none.
+    pair.git(&["reset", "-q", "--hard", "main"]);
+    pair.write("notes", format!("a pointer:\n{}", pointer("c", 3)));
+    pair.commit("notes");
+    assert_eq!(pair.judge(&[pair.update("HEAD", "refs/heads/agent/y")]), []);
+}
+
 /// Fails without having looked at anything.
 struct Fails;
 
