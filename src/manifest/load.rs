@@ -1,19 +1,27 @@
 //! Reading `bottle.yaml`, and the bottles of the user's own configuration that it names.
 
+use std::fmt;
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
 
-use super::Manifest;
-use super::decode::{Decode as _, Decoder, Scalar as _};
+use super::decode::{Decode as _, Decoder, Map, Scalar as _};
 use super::diagnostic::{Diagnostic, Diagnostics, said_once};
 use super::extends::{self, Bottles, HOME};
 use super::node::{self, Kind, Node};
+use super::preset::{self, Presets};
 use super::source::{FileId, Sources, Span, Spanned, shown};
 use super::values::{HostPath, Name, PathBase};
+use super::{Manifest, Preset};
 use crate::fs::{self, Links};
+use crate::preset as presets;
 
 /// The name of the file that is looked for.
 pub const FILE_NAME: &str = "bottle.yaml";
+
+/// What messages call standard input.
+const STDIN: &str = "<stdin>";
 
 /// The most bytes of a lock file.
 const MAX_LOCK: u64 = 64 << 10;
@@ -35,7 +43,22 @@ pub enum Input {
         directory: PathBuf,
         /// The text.
         bytes: Vec<u8>,
+        /// The files beside it, where they aren't those on the disk.
+        files: Option<Revision>,
     },
+}
+
+/// Reads a file of a revision, by its path from the directory of the manifest.
+type ReadFile = dyn Fn(&str) -> Result<Vec<u8>, String>;
+
+/// The files of an older revision.
+#[derive(Clone)]
+pub struct Revision(pub Rc<ReadFile>);
+
+impl fmt::Debug for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Revision")
+    }
 }
 
 /// Whose bottles an agent may be put in.
@@ -59,6 +82,8 @@ pub struct Options {
     pub working_directory: PathBuf,
     /// The directory of the user's own bottles, if there is one.
     pub home_bottles: Option<PathBuf>,
+    /// The directory of the user's own presets, if there is one.
+    pub home_presets: Option<PathBuf>,
     /// The user's home directory, absolute: what Compose puts in the place of `~`.
     pub home: Option<PathBuf>,
 }
@@ -75,6 +100,8 @@ pub struct Loaded {
     home: Option<PathBuf>,
     /// What the lock file of the images holds, or why it can't be read.
     lock: Option<Result<Vec<u8>, String>>,
+    /// The presets in directories, by the place that names them.
+    presets: Presets,
 }
 
 impl Loaded {
@@ -87,6 +114,13 @@ impl Loaded {
     /// the way there differs between machines.
     pub fn home_of(&self, file: FileId) -> Option<&Path> {
         self.home.as_deref().filter(|_| self.sources.name(file).starts_with(HOME))
+    }
+
+    /// The files that the manifest was read from, where they are files: the directory, absolute, and the name.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&Path, &str)> {
+        let named =
+            self.directories.iter().map(|(id, directory)| (directory.as_path(), self.sources.name(*id)));
+        named.filter(|(_, name)| *name != STDIN)
     }
 
     /// Where the lock file of the images is, where the manifest names one.
@@ -106,6 +140,19 @@ impl Loaded {
         self.lock.as_ref().map(|lock| lock.as_deref().map_err(String::as_str))
     }
 
+    /// The preset that an agent names; that of a directory was read with the manifest.
+    pub fn preset(&self, named: &Spanned<Preset>) -> Arc<presets::Preset> {
+        let known = match &named.value {
+            Preset::Named(name) => Some(presets::find(*name)),
+            Preset::Directory { .. } | Preset::Home(_) => self
+                .presets
+                .iter()
+                .find(|(span, _)| *span == named.span)
+                .map(|(_, preset)| Arc::clone(preset)),
+        };
+        known.unwrap_or_default()
+    }
+
     /// Wraps what a later phase found wrong.
     pub fn diagnostics(self, list: Vec<Diagnostic>) -> Diagnostics {
         Diagnostics { sources: self.sources, list }
@@ -118,14 +165,19 @@ impl Loaded {
 ///
 /// What can't be read, isn't YAML, has unknown, duplicate or missing keys or wrong values, or extends what isn't there.
 pub fn load(options: &Options) -> Result<Loaded, Diagnostics> {
-    let mut loader =
-        Loader { options, sources: Sources::default(), directories: Vec::new(), errors: Vec::new() };
+    let mut loader = Loader {
+        options,
+        sources: Sources::default(),
+        directories: Vec::new(),
+        presets: Presets::new(),
+        errors: Vec::new(),
+    };
     let manifest = loader.manifest();
-    let Loader { sources, directories, mut errors, .. } = loader;
+    let Loader { sources, directories, presets, mut errors, .. } = loader;
     match manifest {
         Some(manifest) if errors.is_empty() => {
             let mut result =
-                Loaded { manifest, sources, directories, home: options.home.clone(), lock: None };
+                Loaded { manifest, sources, directories, home: options.home.clone(), lock: None, presets };
             // A text from elsewhere has no files beside it.
             if !matches!(options.input, Input::Text { .. }) {
                 result.lock = result.lock_path().map(|path| {
@@ -146,6 +198,7 @@ struct Loader<'a> {
     options: &'a Options,
     sources: Sources,
     directories: Vec<(FileId, PathBuf)>,
+    presets: Presets,
     errors: Vec<Diagnostic>,
 }
 
@@ -164,12 +217,15 @@ impl Loader<'_> {
         let manifest = Manifest::decode(&root, &mut decoder);
         self.errors.append(&mut decoder.errors);
         self.check_trust(manifest.as_ref());
+        if self.errors.is_empty() {
+            self.presets(manifest.as_ref());
+        }
         manifest
     }
 
     /// The name for messages, the directory, and the text.
     fn read(&self) -> Result<(String, PathBuf, Vec<u8>), Diagnostic> {
-        let failed = |error: &dyn std::fmt::Display| Diagnostic::without_place(error.to_string());
+        let failed = |error: &dyn fmt::Display| Diagnostic::without_place(error.to_string());
         let working_directory = &self.options.working_directory;
         let path = match &self.options.input {
             Input::Stdin => {
@@ -177,9 +233,9 @@ impl Loader<'_> {
                 std::io::stdin().read_to_end(&mut text).map_err(|error| {
                     failed(&format_args!("could not read the manifest from standard input: {error}"))
                 })?;
-                return Ok(("<stdin>".to_owned(), working_directory.clone(), text));
+                return Ok((STDIN.to_owned(), working_directory.clone(), text));
             }
-            Input::Text { name, directory, bytes } => {
+            Input::Text { name, directory, bytes, files: _ } => {
                 return Ok((name.clone(), lexically_normal(directory), bytes.clone()));
             }
             Input::File(path) => working_directory.join(path),
@@ -302,6 +358,63 @@ impl Loader<'_> {
         }
     }
 
+    /// Reads the presets that are directories. A manifest that isn't trusted names none by now.
+    fn presets(&mut self, manifest: Option<&Manifest>) {
+        let agents = manifest.and_then(|manifest| manifest.agents.as_ref());
+        for named in agents.into_iter().flat_map(Map::iter).filter_map(|(_, agent)| agent.preset.as_ref()) {
+            let (name, directory) = match &named.value {
+                Preset::Named(_) => continue,
+                Preset::Directory { text, path } => (text.clone(), self.preset_directory(path, named.span)),
+                Preset::Home(name) => {
+                    let directory = self.options.home_presets.as_ref().map(|all| all.join(name.as_str()));
+                    (
+                        format!("{HOME}{}", name.as_str()),
+                        directory.ok_or_else(|| "there is no home directory".to_owned()),
+                    )
+                }
+            };
+            let revision = match (&self.options.input, &named.value) {
+                (
+                    Input::Text { files: Some(files), .. },
+                    Preset::Directory { path: HostPath { base: PathBase::File, rest }, .. },
+                ) => Some((files.clone(), rest.clone())),
+                _ => None,
+            };
+            let read = move |file: &str| match &revision {
+                Some((Revision(read), below)) => read(&format!("{below}/{file}")),
+                None => preset::on_disk(directory.as_ref().map_err(Clone::clone)?, file),
+            };
+            let origin = preset::Origin { name: &name, span: Some(named.span), read: &read };
+            let found = preset::read(&origin, &mut self.sources, &mut self.errors);
+            self.presets.extend(found.map(|found| (named.span, Arc::new(found))));
+        }
+    }
+
+    /// Where a preset is. A link on the way there that a repository brings could lead anywhere; one in a place that the user
+    /// names from their home or from the root is the user's.
+    fn preset_directory(&self, path: &HostPath, span: Span) -> Result<PathBuf, String> {
+        let HostPath { base, rest } = path;
+        match base {
+            PathBase::Root => Ok(Path::new("/").join(rest)),
+            PathBase::Home => {
+                let home =
+                    self.options.home.as_ref().ok_or_else(|| "there is no home directory".to_owned())?;
+                Ok(home.join(rest))
+            }
+            PathBase::File => {
+                let resolve = |path: &Path| fs::canonicalize(path).map_err(|error| error.source.to_string());
+                let known = self.directories.iter().find(|(file, _)| *file == span.file);
+                let directory = known.map_or(Path::new("/"), |(_, directory)| directory);
+                let wanted = lexically_normal(&resolve(directory)?.join(rest));
+                if resolve(&wanted)? == wanted {
+                    Ok(wanted)
+                } else {
+                    Err("there is a symbolic link on the way".to_owned())
+                }
+            }
+        }
+    }
+
     fn check_trust(&mut self, manifest: Option<&Manifest>) {
         if self.options.trust != Trust::Home {
             return;
@@ -316,7 +429,16 @@ impl Loader<'_> {
             );
         }
         let agents = manifest.and_then(|manifest| manifest.agents.as_ref());
-        for (_, agent) in agents.into_iter().flat_map(super::decode::Map::iter) {
+        for (_, agent) in agents.into_iter().flat_map(Map::iter) {
+            if let Some(Spanned { value: Preset::Directory { text, .. }, span }) = &agent.preset {
+                self.errors.push(
+                    Diagnostic::new(
+                        *span,
+                        format!("the manifest names the preset `{}`, and only your own are trusted", shown(text)),
+                    )
+                    .hint("use a preset of bottle's or `preset: home/NAME`, or leave out `--trust home` after reading its files"),
+                );
+            }
             if !agent.bottle.value.as_str().starts_with(HOME) {
                 self.errors.push(
                     Diagnostic::new(

@@ -5,17 +5,18 @@ pub mod diagnostic;
 mod extends;
 mod load;
 mod node;
+pub mod preset;
 mod schema;
 pub mod source;
 mod types;
 pub mod values;
 
 pub use decode::{List, Map, OneOrMany};
-pub use load::{FILE_NAME, Input, Loaded, Options, Trust, load};
+pub use load::{FILE_NAME, Input, Loaded, Options, Revision, Trust, load};
 pub(crate) use load::{discover, lexically_normal};
 pub use schema::schema;
 pub use types::{
     Agent, Basic, Bottle, Credential, CredentialSource, Deny, Egress, Held, Images, Inject, Manifest,
-    OnRefusal, OnRefusalWord, OnSecret, Operation, Pipelock, PipelockMode, Placeholder, Preset, PushRule,
-    Repository, Resources, Route, Scheme, Sidecars, Supervise, SuperviseOptions, True, Workspace,
+    OnRefusal, OnRefusalWord, OnSecret, Operation, Pipelock, PipelockMode, Placeholder, Preset, PresetName,
+    PushRule, Repository, Resources, Route, Scheme, Sidecars, Supervise, SuperviseOptions, True, Workspace,
 };

@@ -6,10 +6,10 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::decode::{Decode, Decoder, List, Map, OneOrMany, mapping, words};
+use super::decode::{Decode, Decoder, Invalid, List, Map, OneOrMany, Scalar, mapping, scalar, words};
 use super::diagnostic::Diagnostic;
 use super::node::{Kind, Node};
-use super::source::Spanned;
+use super::source::{Spanned, shown};
 use super::values::{
     Address, BottleName, Cpus, EnvName, EnvValue, GitUrl, HeaderName, HeldSeconds, Host, HostKey, HostPath,
     HostPattern, ImageName, Memory, Method, Name, Pids, Port, ProxyUrl, RefPattern, RegistryPrefix,
@@ -329,7 +329,7 @@ mapping! {
     Agent, "an agent" {
         /// The bottle.
         required bottle: Spanned<BottleName>,
-        /// An image and settings that bottle knows.
+        /// An image and settings: those of a client that bottle knows, or a directory of your own.
         optional preset: Spanned<Preset>,
         /// An image of your own.
         optional image: Spanned<ImageName>,
@@ -352,9 +352,74 @@ mapping! {
     }
 }
 
+/// An image and settings for a client.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Preset {
+    /// One that comes with bottle.
+    Named(PresetName),
+    /// A directory with the same files.
+    Directory {
+        /// The path as it is written.
+        text: String,
+        /// The path.
+        path: HostPath,
+    },
+    /// `home/NAME`: a directory of the user's own configuration; the name.
+    Home(Name),
+}
+
+impl Scalar for Preset {
+    const WHAT: &'static str =
+        "a preset (`claude`, `codex`, `shell`, a directory such as `./presets/mine`, or `home/NAME`)";
+
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        if let Some(name) = text.strip_prefix(super::extends::HOME) {
+            return Name::parse(name).map(Self::Home);
+        }
+        if !text.contains('/') {
+            return PresetName::parse(text).map(Self::Named).map_err(|invalid| match text {
+                "." | ".." | "~" => Invalid::with_hint(
+                    invalid.message,
+                    format!("a directory is written with a slash: `{text}/…`"),
+                ),
+                _ => invalid,
+            });
+        }
+        if !["./", "../", "~/", "/"].iter().any(|start| text.starts_with(start)) {
+            return Err(Invalid::with_hint(
+                format!("`{}` is no preset of bottle's, and does not start as a directory does", shown(text)),
+                format!("write `./{}` for the directory", shown(text)),
+            ));
+        }
+        let path = HostPath::parse(text)?;
+        Ok(Self::Directory { text: text.trim_end_matches('/').to_owned(), path })
+    }
+}
+
+impl Decode for Preset {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        scalar(node, decoder)
+    }
+}
+
+impl JsonSchema for Preset {
+    fn schema_name() -> Cow<'static, str> {
+        "Preset".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let directory = json_schema!({
+            "type": "string",
+            "pattern": r"^(\.{0,2}/|~/|home/)",
+            "description": "A directory with the files of a preset, or `home/NAME` for one of your own configuration.",
+        });
+        json_schema!({ "anyOf": [generator.subschema_for::<PresetName>(), directory] })
+    }
+}
+
 words! {
-    /// An image and settings that bottle knows.
-    Preset, "a preset (`claude`, `codex` or `shell`)" {
+    /// The presets that come with bottle.
+    PresetName, "a preset (`claude`, `codex`, `shell`, a directory such as `./presets/mine`, or `home/NAME`)" {
         /// Claude Code.
         Claude = "claude",
         /// Codex.
@@ -365,12 +430,14 @@ words! {
 }
 
 mapping! {
-    /// What the agent works on: exactly one of these.
+    /// What the agent works on: exactly one of `clone` and `mount`.
     Workspace, "`workspace`" {
         /// A repository of the bottle, cloned through the gate into a volume.
         optional clone: Spanned<Name>,
-        /// A directory of the host.
+        /// A directory of the host, relative to this file.
         optional mount: Spanned<HostPath>,
+        /// What in the mounted directory the agent may read and not change.
+        optional read_only: List<HostPath>,
     }
 }
 

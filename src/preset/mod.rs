@@ -1,55 +1,53 @@
-//! Presets: agents whose image and settings bottle knows.
+//! Presets: agents whose image and settings bottle knows, and those that a user describes in the same way.
 //!
-//! A preset is data, a directory below `templates/presets/`: `preset.yaml` says what there is, the other files are what the
-//! image is built from and what the client reads. Nothing here knows one client from another.
+//! A preset is data, a directory such as those below `templates/presets/`: `preset.yaml` says what there is, the other files
+//! are what the image is built from and the templates of what the client reads. Nothing here knows one client from another.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use indexmap::IndexMap;
-use serde::Deserialize;
 
-use crate::manifest;
+use crate::manifest::{self, PresetName};
 use crate::policy::egress::Inject;
 
-/// A preset: its description, and the files that it is built from.
-#[derive(Debug)]
+/// A preset: its description, and its files.
+#[derive(Debug, Default)]
 pub struct Preset {
-    /// Its name.
-    pub name: &'static str,
+    /// Its name; that of a directory as the manifest writes it.
+    pub name: String,
+    /// Whether it is the user's own.
+    pub is_own: bool,
     /// What `preset.yaml` says.
     pub description: Description,
     /// The files of the image's build, each with its text.
-    pub build: &'static [(&'static str, &'static str)],
+    pub build: Vec<(String, String)>,
+    /// The templates of what the client reads, each with its text.
+    pub templates: Vec<(String, String)>,
 }
 
-/// What `preset.yaml` says. The schema is closed, as the manifest's is.
-#[derive(Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(deny_unknown_fields)]
+/// What `preset.yaml` says.
+#[derive(Debug, Default, Eq, PartialEq)]
 pub struct Description {
     /// The command of the container, where the manifest has none.
     pub command: Vec<String>,
     /// The files that the image is built from.
     pub build: Vec<String>,
     /// Environment variables of the agent.
-    #[serde(default)]
     pub environment: IndexMap<String, String>,
     /// Where the client's model is.
     pub model: Option<Model>,
     /// What the client reads, from templates.
-    #[serde(default)]
     pub files: Vec<ClientFile>,
     /// Where the client reads its instructions.
     pub prompt: String,
     /// The directory in which the client looks for skills.
     pub skills: String,
     /// Links in the agent's home, made anew at each start.
-    #[serde(default)]
     pub links: Vec<Link>,
 }
 
 /// The model's API: what a route must allow, and by which variables the client takes a credential.
-#[derive(Debug, Deserialize, Eq, PartialEq)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Eq, PartialEq)]
 pub struct Model {
     /// The host.
     pub host: String,
@@ -64,19 +62,16 @@ pub struct Model {
 }
 
 /// A variable that stands for a credential.
-#[derive(Debug, Deserialize, Eq, PartialEq)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Eq, PartialEq)]
 pub struct Key {
     /// How requests carry it.
-    #[serde(with = "serde_yaml::with::singleton_map")]
     pub inject: Inject,
     /// The variable.
     pub env: String,
 }
 
 /// A file that the client reads.
-#[derive(Debug, Deserialize, Eq, PartialEq)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Eq, PartialEq)]
 pub struct ClientFile {
     /// Its name in the bundle; the template's is that and `.j2`.
     pub name: String,
@@ -87,8 +82,7 @@ pub struct ClientFile {
 }
 
 /// A link in the agent's home.
-#[derive(Debug, Deserialize, Eq, PartialEq)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Eq, PartialEq)]
 pub struct Link {
     /// Its place below the home.
     pub path: String,
@@ -97,81 +91,93 @@ pub struct Link {
 }
 
 macro_rules! preset {
-    ($name:literal, [$($file:literal),*]) => {
-        LazyLock::new(|| Preset {
-            name: $name,
-            // The unit test below reads every description, so a mistake in one can't get into a release.
-            description: serde_yaml::from_str(
-                include_str!(concat!("../../templates/presets/", $name, "/preset.yaml"))
-            ).unwrap_or_default(),
-            build: &[$(($file, include_str!(concat!("../../templates/presets/", $name, "/", $file)))),*],
-        })
+    ($files:ident, $preset:ident, $name:literal, [$($file:literal),*]) => {
+        const $files: &[(&str, &str)] =
+            &[$(($file, include_str!(concat!("../../templates/presets/", $name, "/", $file)))),*];
+        static $preset: LazyLock<Arc<Preset>> = LazyLock::new(|| {
+            // The unit test below reads every preset, so a mistake in one can't get into a release.
+            Arc::new(manifest::preset::built_in($name, $files).unwrap_or_default())
+        });
     };
 }
 
-static SHELL: LazyLock<Preset> = preset!("shell", ["Dockerfile"]);
-static CLAUDE: LazyLock<Preset> = preset!("claude", ["Dockerfile", "package.json", "package-lock.json"]);
-static CODEX: LazyLock<Preset> = preset!("codex", ["Dockerfile", "package.json", "package-lock.json"]);
+preset!(SHELL_FILES, SHELL, "shell", ["preset.yaml", "Dockerfile"]);
+preset!(
+    CLAUDE_FILES,
+    CLAUDE,
+    "claude",
+    [
+        "preset.yaml",
+        "Dockerfile",
+        "package.json",
+        "package-lock.json",
+        "managed-settings.json.j2",
+        "claude.json.j2"
+    ]
+);
+preset!(
+    CODEX_FILES,
+    CODEX,
+    "codex",
+    ["preset.yaml", "Dockerfile", "package.json", "package-lock.json", "config.toml.j2"]
+);
 
-/// All presets.
-pub fn all() -> [&'static Preset; 3] {
-    [&SHELL, &CLAUDE, &CODEX]
+/// All presets that come with bottle.
+pub fn all() -> [Arc<Preset>; 3] {
+    [&SHELL, &CLAUDE, &CODEX].map(|preset| Arc::clone(preset))
 }
 
-/// The preset that the manifest names.
-pub fn find(preset: manifest::Preset) -> &'static Preset {
-    match preset {
-        manifest::Preset::Shell => &SHELL,
-        manifest::Preset::Claude => &CLAUDE,
-        manifest::Preset::Codex => &CODEX,
+/// A preset that comes with bottle.
+pub fn find(name: PresetName) -> Arc<Preset> {
+    Arc::clone(match name {
+        PresetName::Shell => &SHELL,
+        PresetName::Claude => &CLAUDE,
+        PresetName::Codex => &CODEX,
+    })
+}
+
+/// The files of a preset that comes with bottle, as somebody finds them who makes one of their own of it.
+pub(crate) fn files(name: PresetName) -> &'static [(&'static str, &'static str)] {
+    match name {
+        PresetName::Shell => SHELL_FILES,
+        PresetName::Claude => CLAUDE_FILES,
+        PresetName::Codex => CODEX_FILES,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Description, all};
-
-    fn text(name: &str) -> String {
-        let path = format!("{}/templates/presets/{name}/preset.yaml", env!("CARGO_MANIFEST_DIR"));
-        crate::fs::read_to_string(path.as_ref()).unwrap()
-    }
+    use super::{CLAUDE_FILES, CODEX_FILES, SHELL_FILES, all};
+    use crate::manifest::preset::built_in;
 
     #[test]
-    fn every_description_reads_and_names_the_files_of_its_build() {
-        for preset in all() {
-            let read: Description = serde_yaml::from_str(&text(preset.name)).unwrap();
-            assert_eq!(preset.description, read, "{}", preset.name);
-            let files: Vec<&str> = preset.build.iter().map(|(name, _)| *name).collect();
-            assert_eq!(read.build, files, "{}", preset.name);
-            assert!(!read.command.is_empty() && files.contains(&"Dockerfile"), "{}", preset.name);
-        }
-    }
-
-    #[test]
-    fn every_file_is_either_mounted_or_copied_once_and_nothing_is_made_outside_of_the_home() {
-        for preset in all() {
-            for file in &preset.description.files {
-                assert!(file.target.is_some() != file.once.is_some(), "{}: {file:?}", preset.name);
-                assert!(file.target.iter().all(|target| target.starts_with("/etc/")), "{file:?}");
-            }
-            let once = preset.description.files.iter().filter_map(|file| file.once.as_deref());
-            for path in once.chain(preset.description.links.iter().map(|link| link.path.as_str())) {
-                assert!(!path.starts_with('/') && !path.contains(".."), "{}: {path}", preset.name);
-            }
+    fn every_preset_reads_and_is_made_of_all_the_files_of_its_directory() {
+        for (name, files) in [("shell", SHELL_FILES), ("claude", CLAUDE_FILES), ("codex", CODEX_FILES)] {
+            let preset = built_in(name, files).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
+            let mut named: Vec<&str> =
+                preset.build.iter().chain(&preset.templates).map(|(name, _)| &**name).collect();
+            named.push("preset.yaml");
+            named.sort_unstable();
+            let directory = format!("{}/templates/presets/{name}", env!("CARGO_MANIFEST_DIR"));
+            assert_eq!(named, crate::fs::file_names(directory.as_ref()).unwrap(), "{name}");
         }
     }
 
     #[test]
     fn a_key_that_nobody_knows_is_refused() {
-        let text = text("claude").replace("environment:", "environments:");
-        let error = serde_yaml::from_str::<Description>(&text).unwrap_err();
-        assert!(error.to_string().contains("environments"), "{error}");
+        let files: Vec<(&str, String)> = CLAUDE_FILES
+            .iter()
+            .map(|(name, text)| (*name, text.replace("environment:", "environments:")))
+            .collect();
+        let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, &**text)).collect();
+        let errors = built_in("claude", &files).unwrap_err();
+        assert_eq!(errors[0].message, "unknown key `environments` in a preset");
     }
 
     #[test]
     fn every_package_of_an_image_is_pinned_by_hash_and_names_no_registry() {
         for preset in all() {
-            let lock = preset.build.iter().find(|(name, _)| *name == "package-lock.json");
+            let lock = preset.build.iter().find(|(name, _)| name == "package-lock.json");
             let Some((_, lock)) = lock else { continue };
             let lock: serde_json::Value = serde_json::from_str(lock).unwrap();
             let packages = lock["packages"].as_object().unwrap();

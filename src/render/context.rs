@@ -5,14 +5,15 @@
 
 use serde::Serialize;
 
+use super::workspace::Mounted;
 use super::{DIRECTORY, RenderError, compose_path};
 use crate::images::tagged;
 use crate::plan::{self, Image, Images, Plan, Secret};
 use crate::policy::egress::Credential;
 use crate::policy::gate::SecretSource;
-use crate::preset::{ClientFile, Description, Link};
+use crate::preset::{ClientFile, Description, Link, Preset};
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Context {
     pub(super) version: &'static str,
     pub(super) hash: String,
@@ -31,9 +32,8 @@ pub(super) struct Context {
     pub(super) repositories: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Agent {
-    preset: Option<&'static str>,
     image: Option<String>,
     build: Option<String>,
     command: Vec<String>,
@@ -46,16 +46,50 @@ pub(super) struct Agent {
     links: Vec<Mount>,
     /// The URL that the workspace is cloned from.
     clone: Option<String>,
+    /// The directory of the host that is the workspace.
+    pub(super) mounted: Option<Mounted>,
     cpus: Option<String>,
     memory: String,
     pids: u32,
     runtime: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct Pair {
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Pair {
     name: String,
     value: String,
+}
+
+/// What the templates of a preset get to see: less, so that they depend on little.
+#[derive(Debug, Serialize)]
+pub(super) struct Client<'a> {
+    slug: &'a str,
+    pub(super) agent: ClientAgent<'a>,
+    /// Whether the bottle has each of the sidecars.
+    egress: bool,
+    gate: bool,
+    supervise: bool,
+    repositories: &'a [String],
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ClientAgent<'a> {
+    command: &'a [String],
+    pub(super) environment: &'a [Pair],
+}
+
+impl<'a> Client<'a> {
+    pub(super) fn new(context: &'a Context) -> Self {
+        let Agent { command, environment, .. } = &context.agent;
+        Self {
+            slug: &context.slug,
+            agent: ClientAgent { command, environment },
+            egress: context.egress.is_some(),
+            gate: context.gate.is_some(),
+            supervise: context.supervise.is_some(),
+            repositories: &context.repositories,
+        }
+    }
 }
 
 /// The policy is no part of it: compose.yaml must stay the same where only routes change (see [`super::hash`]).
@@ -107,9 +141,9 @@ struct Secrets {
 }
 
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-struct Mount {
-    source: String,
-    target: String,
+pub(super) struct Mount {
+    pub(super) source: String,
+    pub(super) target: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -125,7 +159,18 @@ struct Remote {
 }
 
 impl Context {
-    pub(super) fn new(plan: &Plan, base: &std::path::Path) -> Result<Self, RenderError> {
+    /// A context in which an agent has one variable.
+    #[cfg(test)]
+    pub(super) fn with_variable(name: &str, value: &str) -> Self {
+        let environment = vec![Pair { name: name.to_owned(), value: value.to_owned() }];
+        Self { agent: Agent { environment, ..Agent::default() }, ..Self::default() }
+    }
+
+    pub(super) fn new(
+        plan: &Plan,
+        base: &std::path::Path,
+        mounted: Option<Mounted>,
+    ) -> Result<Self, RenderError> {
         let Plan { slug, agent, egress, gate, supervise, pipelock, bundled, images } = plan;
         let egress = egress.as_ref().map(|egress| Egress::new(egress, images.as_ref(), base)).transpose()?;
         let gate_context = gate.as_ref().map(|gate| Gate::new(gate, images.as_ref(), base)).transpose()?;
@@ -138,7 +183,7 @@ impl Context {
             project: format!("bottle-{slug}"),
             own: format!("./{DIRECTORY}/{slug}"),
             images: images.as_ref().map(|images| images.registry.clone()),
-            agent: Agent::new(slug, agent, gate.as_ref(), base)?,
+            agent: Agent::new(slug, agent, gate.as_ref(), base, mounted)?,
             egress,
             gate: gate_context,
             bundled,
@@ -160,10 +205,14 @@ impl Agent {
         agent: &plan::Agent,
         gate: Option<&plan::Gate>,
         base: &std::path::Path,
+        mounted: Option<Mounted>,
     ) -> Result<Self, RenderError> {
-        let plan::Agent { image, command, environment, mounts, clone, cpus, memory, pids, runtime } = agent;
+        let plan::Agent { image, command, environment, mounts, clone, mount: _, cpus, memory, pids, runtime } =
+            agent;
         let (preset, named, build) = match image {
-            Image::Preset(preset) => (Some(*preset), None, None),
+            Image::Preset(preset) => {
+                (Some(preset), None, Some(format!("./{}", preset_directory(slug, preset))))
+            }
             Image::Named(name) => (None, Some(name.clone()), None),
             Image::Build(path) => (None, None, Some(compose_path(path, base)?)),
         };
@@ -181,7 +230,6 @@ impl Agent {
             gate.and_then(|gate| gate.remotes.iter().find(|remote| remote.repository == *name))
         };
         Ok(Self {
-            preset: preset.map(|preset| preset.name),
             image: named,
             build,
             command: command
@@ -193,11 +241,22 @@ impl Agent {
             once,
             links,
             clone: clone.as_ref().and_then(remote).map(|remote| remote.url.clone()),
+            mounted,
             cpus: cpus.clone(),
             memory: memory.clone(),
             pids: *pids,
             runtime: runtime.clone(),
         })
+    }
+}
+
+/// Where the files of a preset's image are in the bundle. Agents share those of bottle's own; two directories of the user's
+/// may have one name.
+pub(super) fn preset_directory(slug: &str, preset: &Preset) -> String {
+    if preset.is_own {
+        format!("{DIRECTORY}/{slug}/image")
+    } else {
+        format!("{DIRECTORY}/docker/agent-{}", preset.name)
     }
 }
 

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::{ComposeName, MARK};
 
-/// The path of the file and its text, for an agent. Where several agents have a file each it is one directory further down,
+/// The path of the file and its text, for an agent, whose workspace may be mounted. Where several agents have a file each it is one directory further down,
 /// where editors look too and let the user choose.
-pub(super) fn file(slug: &str, compose: ComposeName) -> (String, String) {
+pub(super) fn file(slug: &str, compose: ComposeName, mounted: bool) -> (String, String) {
     let (path, compose) = match compose {
         ComposeName::PerAgent => {
             (format!(".devcontainer/{slug}/devcontainer.json"), format!("../../compose.{slug}.yaml"))
@@ -19,7 +19,7 @@ pub(super) fn file(slug: &str, compose: ComposeName) -> (String, String) {
             (".devcontainer/devcontainer.json".to_owned(), "../compose.yaml".to_owned())
         }
     };
-    let body = json!({
+    let mut body = json!({
         "name": format!("bottle-{slug}"),
         "dockerComposeFile": compose,
         "service": "agent",
@@ -33,6 +33,10 @@ pub(super) fn file(slug: &str, compose: ComposeName) -> (String, String) {
         // What the agent listens on is not for the host's browser.
         "otherPortsAttributes": { "onAutoForward": "ignore" },
     });
+    // With a mounted workspace it is whoever the container says: the owner of the files.
+    if let Some(body) = body.as_object_mut().filter(|_| mounted) {
+        body.shift_remove("remoteUser");
+    }
     // The format has comments (JSONC), and the schema no room for a member of ours. A value of JSON can't fail.
     let body = serde_json::to_string_pretty(&body).unwrap_or_default();
     (path, format!("// {MARK} from bottle.yaml; do not edit.\n{body}\n"))
@@ -56,7 +60,7 @@ mod tests {
     #[test]
     fn the_file_has_only_properties_of_the_specification_each_of_its_type() {
         for compose in [ComposeName::Single, ComposeName::Printed, ComposeName::PerAgent] {
-            let (_, text) = file("app", compose);
+            let (_, text) = file("app", compose, false);
             let body: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
             let body: serde_json::Map<String, Value> = serde_json::from_str(&body).unwrap();
             for (key, value) in &body {

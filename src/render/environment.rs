@@ -19,6 +19,7 @@ macro_rules! templates {
 }
 
 templates! {
+    "agent/closed.sh.j2",
     "agent/entrypoint.sh.j2",
     "agent/gitconfig.j2",
     "compose.yaml.j2",
@@ -28,9 +29,6 @@ templates! {
     "git-gate/known_hosts.j2",
     "git-gate/pre-receive.sh.j2",
     "gitignore.j2",
-    "presets/claude/claude.json.j2",
-    "presets/claude/managed-settings.json.j2",
-    "presets/codex/config.toml.j2",
     "sidecars.yaml.j2",
 }
 

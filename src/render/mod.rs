@@ -1,10 +1,12 @@
 //! From a plan to the bundle: the files, their text, and how they are written and checked.
 
+mod client;
 mod context;
 mod devcontainer;
 mod environment;
 pub(crate) mod escape;
 mod read_back;
+mod workspace;
 mod write;
 
 use std::collections::BTreeMap;
@@ -15,21 +17,36 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
+use crate::manifest::diagnostic::Diagnostics;
 use crate::plan::{Egress, Gate, Image, Path, Pipelock, Plan};
 use crate::policy::gate::GatePolicy;
 use crate::policy::rules::Rules;
 use crate::policy::whole::END;
-use crate::preset::{self, Preset};
+use crate::preset::Preset;
 
-pub(crate) use write::is_ours;
+pub use workspace::Ground;
+pub(crate) use workspace::{ENVIRONMENT, OVERRIDE};
 pub use write::{ComposeName, Drift, Target, WriteError, check, write};
+pub(crate) use write::{is_ours, look_at};
 
 /// The words by which a rendered file is known; in its first lines.
 pub const MARK: &str = "Rendered by bottle";
 
+/// The compose file, where a directory has one.
+pub(crate) const COMPOSE: &str = "compose.yaml";
+
+/// The compose file of one agent, where a directory has those of several.
+pub(crate) fn compose_of(slug: &str) -> String {
+    format!("compose.{slug}.yaml")
+}
+
 /// The directory beside compose.yaml that holds everything else.
 pub const DIRECTORY: &str = ".bottle";
 
+/// What the agent finds in the place of Compose's environment file.
+const ENV: &str = "# Rendered by bottle; do not edit.\n# The operator's own `.env` is not for the agent.\n";
+/// What the agent's git makes of a file of Git LFS.
+const LFS: &str = include_str!("../../templates/agent/lfs-clean.sh");
 const MCP: &str = include_str!("../../templates/agent/mcp.json");
 pub(crate) const EGRESS: &str = include_str!("../../docker/egress/Dockerfile");
 pub(crate) const GIT_GATE: &str = include_str!("../../docker/git-gate/Dockerfile");
@@ -47,6 +64,8 @@ pub struct Bundle {
     pub files: BTreeMap<String, File>,
     /// The directories of those that a container mounts whole.
     pub mounted: Vec<String>,
+    /// What has to be on the host for a mounted workspace, where there is one.
+    pub ground: Option<Ground>,
 }
 
 /// A rendered file.
@@ -79,6 +98,9 @@ pub enum RenderError {
         /// Where they differ.
         detail: String,
     },
+    /// A template of a preset is wrong, or what comes of it.
+    #[error("{0}")]
+    Client(#[from] Box<Diagnostics>),
     /// A file that the manifest names has a path that isn't text.
     #[error("the path from `{}` to `{}` is not UTF-8", from.display(), to.display())]
     Path {
@@ -104,12 +126,17 @@ fn detail(error: &minijinja::Error) -> String {
 #[derive(Debug)]
 pub struct Renderer {
     environment: minijinja::Environment<'static>,
+    client: client::Templates,
     checker: read_back::Checker,
 }
 
 impl Default for Renderer {
     fn default() -> Self {
-        Self { environment: environment::new(), checker: read_back::Checker::default() }
+        Self {
+            environment: environment::new(),
+            client: client::Templates::default(),
+            checker: read_back::Checker::default(),
+        }
     }
 }
 
@@ -121,18 +148,41 @@ impl Renderer {
     ///
     /// A value that can't be written safely where it belongs, and a rendered file that doesn't read back as planned.
     pub fn render(&self, plan: &Plan, base: &std::path::Path) -> Result<Bundle, RenderError> {
-        let mut context = context::Context::new(plan, base)?;
+        self.render_beside(plan, base, &[COMPOSE.to_owned()])
+    }
+
+    /// The same, with the names of all compose files of the directory, this agent's first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::render`].
+    pub fn render_beside(
+        &self,
+        plan: &Plan,
+        base: &std::path::Path,
+        names: &[String],
+    ) -> Result<Bundle, RenderError> {
+        let mounted = plan.agent.mount.as_ref().map(|mounted| workspace::new(mounted, base, names));
+        let (mounted, ground) = mounted.transpose()?.unzip();
+        let mut context = context::Context::new(plan, base, mounted)?;
         context.hash = hash(&context, plan);
         let values = Value::from(Serde(&context));
         let compose = self.compose(&context, &values)?;
         let mut bundle =
-            Bundle { slug: plan.slug.clone(), compose, files: BTreeMap::new(), mounted: Vec::new() };
+            Bundle { slug: plan.slug.clone(), compose, files: BTreeMap::new(), mounted: Vec::new(), ground };
         let own = |path: &str| format!("{DIRECTORY}/{}/{path}", plan.slug);
         bundle.add(&format!("{DIRECTORY}/.gitignore"), self.text("gitignore.j2", &values)?, false);
         bundle.add(&own("agent/entrypoint.sh"), self.text("agent/entrypoint.sh.j2", &values)?, true);
         bundle.add(&own("agent/gitconfig"), self.text("agent/gitconfig.j2", &values)?, false);
-        if let Image::Preset(preset) = plan.agent.image {
-            self.preset(&mut bundle, preset, &values, own)?;
+        bundle.add(&own("agent/lfs-clean.sh"), LFS.to_owned(), false);
+        if let Some(mounted) = &context.agent.mounted {
+            bundle.add(&own("agent/closed.sh"), self.text("agent/closed.sh.j2", &values)?, false);
+            if mounted.hides() {
+                bundle.add(&own("agent/env"), ENV.to_owned(), false);
+            }
+        }
+        if let Image::Preset(preset) = &plan.agent.image {
+            self.preset(&mut bundle, preset, &context, own)?;
         }
         let separately_built = context.images.is_none() && context.bundled.is_none();
         if context.images.is_none() && context.bundled.is_some() {
@@ -176,16 +226,17 @@ impl Renderer {
         &self,
         bundle: &mut Bundle,
         preset: &Preset,
-        values: &Value,
+        context: &context::Context,
         own: impl Fn(&str) -> String,
     ) -> Result<(), RenderError> {
-        for (name, text) in preset.build {
-            let path = format!("{DIRECTORY}/docker/agent-{}/{name}", preset.name);
-            bundle.add(&path, (*text).to_owned(), false);
+        let directory = context::preset_directory(&bundle.slug, preset);
+        for (name, text) in &preset.build {
+            // Of a file's mode only this is kept: what says how it is run can be run.
+            bundle.add(&format!("{directory}/{name}"), text.clone(), text.starts_with("#!"));
         }
-        for file in &preset.description.files {
-            let template = format!("presets/{}/{}.j2", preset.name, file.name);
-            bundle.add(&own(&format!("agent/{}", file.name)), self.text(&template, values)?, false);
+        for (name, template) in &preset.templates {
+            let text = self.client.render(preset, name, template, context)?;
+            bundle.add(&own(&format!("agent/{}", name.trim_end_matches(".j2"))), text, false);
         }
         Ok(())
     }
@@ -280,10 +331,17 @@ fn hash(context: &context::Context, plan: &Plan) -> String {
         hasher.update(text);
         hasher.update([0]);
     }
-    let of_presets = preset::all().into_iter().flat_map(|preset| preset.build).map(|(_, text)| *text);
-    for text in [BUNDLE, EGRESS, GIT_GATE, SUPERVISE].into_iter().chain(of_presets) {
+    for text in [BUNDLE, EGRESS, GIT_GATE, SUPERVISE] {
         hasher.update(text);
         hasher.update([0]);
+    }
+    if let Image::Preset(preset) = &plan.agent.image {
+        for (name, text) in preset.build.iter().chain(&preset.templates) {
+            hasher.update(name);
+            hasher.update([0]);
+            hasher.update(text);
+            hasher.update([0]);
+        }
     }
     // What the gate goes by is mounted as a file, and a container keeps the file that it was started with; only another
     // hash in its labels makes Compose start it anew.
@@ -349,7 +407,6 @@ mod tests {
     use std::path::Path;
 
     use super::{BUNDLE, EGRESS, GIT_GATE, SUPERVISE, relative};
-    use crate::preset;
 
     #[test]
     fn every_template_says_in_its_first_lines_that_it_was_rendered() {
@@ -358,8 +415,7 @@ mod tests {
             super::environment::TEMPLATES.iter().filter(|(name, _)| *name != "sidecars.yaml.j2").copied();
         let dockerfiles =
             [("bundle", BUNDLE), ("egress", EGRESS), ("git-gate", GIT_GATE), ("supervise", SUPERVISE)];
-        let of_presets = preset::all().into_iter().flat_map(|preset| preset.build).copied();
-        for (name, text) in own.chain(dockerfiles).chain(of_presets) {
+        for (name, text) in own.chain(dockerfiles) {
             assert!(super::write::is_ours(text.as_bytes()), "{name}");
         }
     }

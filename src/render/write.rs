@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use similar::TextDiff;
 
-use super::{Bundle, DIRECTORY, MARK, devcontainer};
+use super::workspace::{ENVIRONMENT, OVERRIDE};
+use super::{Bundle, COMPOSE, DIRECTORY, Ground, MARK, compose_of, devcontainer};
 use crate::fs;
 
 /// Where bundles go.
@@ -55,6 +56,15 @@ pub enum WriteError {
     /// The file for the containers is no program for Linux.
     #[error("`{}` is not a Linux program, which the containers need\nhint: name one with `--linux-binary PATH`", .0.display())]
     NotLinux(PathBuf),
+    /// The mounted directory is not there.
+    #[error("`{}` is to be the workspace, and is no directory\nhint: make it, or change `mount` in bottle.yaml", .0.display())]
+    NoWorkspace(PathBuf),
+    /// What is in the place of a repository leads to one elsewhere.
+    #[error("`{}` is no directory: this working tree or submodule has its repository elsewhere, where the agent's container has none\nhint: mount the main working tree, or let the agent have a clone: `workspace: {{ clone: … }}`", .0.display())]
+    Worktree(PathBuf),
+    /// What is to be closed to the agent is a link, which the agent could replace.
+    #[error("`{}` is a symbolic link in the mounted workspace, where the agent could lead it elsewhere\nhint: put the file or directory itself there", .0.display())]
+    Leads(PathBuf),
     /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] fs::Error),
@@ -97,6 +107,9 @@ pub fn write(bundles: &[Bundle], target: &Target) -> Result<(), WriteError> {
             _ => changed.push((path, text, mode)),
         }
     }
+    for bundle in bundles {
+        bundle.ground.iter().try_for_each(look_at)?;
+    }
     let binary = Binary::look(target, &mut walked)?;
     let stale = stale(bundles, target, &files)?;
     let mut made: BTreeSet<PathBuf> = BTreeSet::new();
@@ -114,6 +127,62 @@ pub fn write(bundles: &[Bundle], target: &Target) -> Result<(), WriteError> {
     binary.copy()?;
     for path in stale {
         fs::remove_file(&path)?;
+    }
+    bundles.iter().filter_map(|bundle| bundle.ground.as_ref()).try_for_each(make)
+}
+
+/// What would make a mounted workspace unsafe or keep it from starting.
+pub(crate) fn look_at(ground: &Ground) -> Result<(), WriteError> {
+    let Ground { directory, closed, compose } = ground;
+    if !directory.is_dir() {
+        return Err(WriteError::NoWorkspace(directory.clone()));
+    }
+    let git = directory.join(".git");
+    let beside = compose.iter().map(|(bundle, _)| format!("{bundle}/{ENVIRONMENT}"));
+    for path in closed.iter().cloned().chain(beside).chain([".git".to_owned()]) {
+        let mut place = directory.clone();
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            place.push(part);
+            if place.is_symlink() {
+                return Err(WriteError::Leads(place));
+            }
+        }
+    }
+    if git.exists() && !git.is_dir() {
+        return Err(WriteError::Worktree(git));
+    }
+    Ok(())
+}
+
+/// Makes what a mounted workspace needs on the host, where it is missing: the engine would make it as root's.
+fn make(ground: &Ground) -> Result<(), WriteError> {
+    let Ground { directory, closed: _, compose } = ground;
+    for name in [".git", ".devcontainer"] {
+        fs::create_dir_all(&directory.join(name))?;
+    }
+    let Some((own, compose)) = compose else { return Ok(()) };
+    let bundle = directory.join(own);
+    let mine = "# Made by bottle, and yours from now on";
+    let environment = format!("{mine}: variables for Compose. The agent finds this file empty.\n");
+    let texts = if own.is_empty() {
+        let files = "# Compose reads these files, and none that the agent makes beside them.";
+        vec![
+            (ENVIRONMENT, format!("{environment}{files}\nCOMPOSE_FILE={compose}\n")),
+            (
+                OVERRIDE,
+                format!(
+                    "{mine}; Compose reads it where COMPOSE_FILE in {ENVIRONMENT} names it.\nservices: {{}}\n"
+                ),
+            ),
+        ]
+    } else {
+        vec![(ENVIRONMENT, environment)]
+    };
+    for (name, text) in texts {
+        let path = bundle.join(name);
+        if !fs::is_there(&path)? {
+            fs::write_new(&path, text.as_bytes())?;
+        }
     }
     Ok(())
 }
@@ -158,8 +227,8 @@ fn files<'a>(bundles: &'a [Bundle], target: &Target) -> Vec<(String, Cow<'a, str
     let mut files = Vec::new();
     for bundle in bundles {
         let compose = match target.compose {
-            ComposeName::Single => Some("compose.yaml".to_owned()),
-            ComposeName::PerAgent => Some(format!("compose.{}.yaml", bundle.slug)),
+            ComposeName::Single => Some(COMPOSE.to_owned()),
+            ComposeName::PerAgent => Some(compose_of(&bundle.slug)),
             ComposeName::Printed => None,
         };
         files.extend(compose.map(|name| (name, Cow::from(&bundle.compose), false)));
@@ -169,7 +238,7 @@ fn files<'a>(bundles: &'a [Bundle], target: &Target) -> Vec<(String, Cow<'a, str
             }
         }
         if target.devcontainer {
-            let (path, text) = devcontainer::file(&bundle.slug, target.compose);
+            let (path, text) = devcontainer::file(&bundle.slug, target.compose, bundle.ground.is_some());
             files.push((path, text.into(), false));
         }
     }

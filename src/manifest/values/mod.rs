@@ -11,7 +11,7 @@ mod words;
 
 pub use git_url::{GitUrl, Transport};
 pub use net::{Address, HeldSeconds, Host, HostPattern, Port, ProxyUrl};
-pub use paths::{HostPath, PathBase, RefPattern, RoutePath, TreePattern};
+pub use paths::{ContainerPath, FileName, HomePath, HostPath, PathBase, RefPattern, RoutePath, TreePattern};
 pub use ssh_key::HostKey;
 pub use words::{
     BottleName, Cpus, EnvName, EnvValue, HeaderName, ImageName, Memory, Method, Name, Pids, RegistryPrefix,

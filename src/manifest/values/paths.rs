@@ -113,6 +113,57 @@ text! {
     }
 }
 
+/// The most bytes of a path in a container, or of a file's name.
+const MAX_PATH: usize = 200;
+
+/// Whether a text is a path of plain segments.
+fn is_plain(text: &str) -> bool {
+    let character = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@+".contains(&byte);
+    let segment = |segment: &str| {
+        !matches!(segment, "" | "." | "..") && !segment.starts_with('-') && segment.bytes().all(character)
+    };
+    text.len() <= MAX_PATH && text.split('/').all(segment)
+}
+
+text! {
+    /// The name of a file, without a directory.
+    FileName, "the name of a file", |text: &str| {
+        if is_plain(text) && !text.contains('/') && !text.starts_with('.') {
+            return Ok(text.to_owned());
+        }
+        Err(Invalid::with_hint(
+            format!("`{}` is not the name of a file", shown(text)),
+            "write letters, digits, `.`, `_` and `-`, without a directory; all files lie beside each other",
+        ))
+    }
+}
+
+text! {
+    /// An absolute path in a container.
+    ContainerPath, "an absolute path in the container", |text: &str| {
+        if text.strip_prefix('/').is_some_and(is_plain) {
+            return Ok(text.to_owned());
+        }
+        Err(Invalid::with_hint(
+            format!("`{}` is not an absolute path in the container", shown(text)),
+            "write one such as `/etc/mine/settings.json`, without `.`, `..` and a slash at its end",
+        ))
+    }
+}
+
+text! {
+    /// A path below the agent's home.
+    HomePath, "a path below the agent's home", |text: &str| {
+        if is_plain(text) {
+            return Ok(text.to_owned());
+        }
+        Err(Invalid::with_hint(
+            format!("`{}` is not a path below the agent's home", shown(text)),
+            "write one such as `.mine/settings.json`, without `.`, `..` and a slash at either end",
+        ))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::decode::Scalar as _;
