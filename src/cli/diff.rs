@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
@@ -10,8 +11,9 @@ use super::source::{Source, working_directory};
 use super::{EXIT_OK, EXIT_WIDENS, running};
 use crate::analysis::diff::{self, Containers, Diff, Policies, diff};
 use crate::engine::command::{Command, Failed};
+use crate::manifest::preset::MAX_FILE;
 use crate::manifest::source::shown;
-use crate::manifest::{Input, Loaded, Map};
+use crate::manifest::{Input, Loaded, Map, Revision};
 use crate::plan::{self, Plan};
 use crate::render::Renderer;
 
@@ -148,10 +150,12 @@ fn of_revision(source: &Source, working_directory: &Path, revision: &str) -> Res
     match git(&directory, &["show", "--no-textconv", "--end-of-options", &object])? {
         Ok(bytes) => {
             let name = format!("{}:{}", shown(revision), shown(&name));
+            let (place, revision) = (directory.clone(), revision.to_owned());
+            let files = Some(Revision(Rc::new(move |path| of_preset(&place, &revision, path))));
             Ok(Some(
                 source
                     .clone()
-                    .load_from(working_directory.to_owned(), Input::Text { name, directory, bytes })?,
+                    .load_from(working_directory.to_owned(), Input::Text { name, directory, bytes, files })?,
             ))
         }
         Err(failed) => {
@@ -166,6 +170,28 @@ fn of_revision(source: &Source, working_directory: &Path, revision: &str) -> Res
             bail!("`{}` is no file, and {failed}", shown(revision))
         }
     }
+}
+
+/// A file of a preset as a revision has it. A link there is as little a file as it is on the disk.
+fn of_preset(directory: &Path, revision: &str, path: &str) -> Result<Vec<u8>, String> {
+    let path = format!("./{path}");
+    let said = |arguments: &[&str]| match git(directory, arguments) {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(failed)) => Err(failed.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let listed = said(&["ls-tree", "-z", "--long", "--end-of-options", revision, "--", &path])?;
+    let entry = String::from_utf8_lossy(&listed).into_owned();
+    let mut words = entry.split_whitespace();
+    match words.next() {
+        None => return Err(format!("the revision `{revision}` does not have it")),
+        Some("100644" | "100755") => {}
+        Some(_) => return Err("it is not a regular file".to_owned()),
+    }
+    if words.nth(2).and_then(|size| size.parse::<u64>().ok()).is_none_or(|size| size > MAX_FILE) {
+        return Err(format!("it is larger than {MAX_FILE} bytes"));
+    }
+    said(&["show", "--no-textconv", "--end-of-options", &format!("{revision}:{path}")])
 }
 
 /// Runs git: what it printed, or that it refused.

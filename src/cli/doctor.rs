@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
@@ -10,10 +10,10 @@ use serde_json::json;
 use super::source::{Source, absolute, working_directory};
 use super::{EXIT_FAILURE, EXIT_OK};
 use crate::doctor::{self, Finding, Level, Place, Report, Subject};
-use crate::manifest::lexically_normal;
 use crate::manifest::source::shown;
+use crate::manifest::{Map, lexically_normal};
 use crate::plan;
-use crate::render::Renderer;
+use crate::render::{self, COMPOSE, Renderer};
 
 /// Look for what would keep a bottle from starting or working
 ///
@@ -50,8 +50,11 @@ pub(super) fn run(args: Args) -> Result<u8> {
     let Args { agent, source, output, json, quiet, linux_binary } = args;
     let here = working_directory()?;
     let directory = lexically_normal(&here.join(output.unwrap_or_default()));
-    let plan = plan::resolve(source.load(here)?, agent.as_deref())?;
-    let bundle = Renderer::default().render(&plan, &directory)?;
+    let loaded = source.load(here)?;
+    let agents = loaded.manifest.agents.iter().flat_map(Map::names).map(str::to_owned).collect::<Vec<_>>();
+    let plan = plan::resolve(loaded, agent.as_deref())?;
+    let bundle =
+        Renderer::default().render_beside(&plan, &directory, &names(&plan.slug, &agents, &directory))?;
     let binary = match linux_binary {
         Some(path) => path,
         None => std::env::current_exe().context("this program's own file can't be found")?,
@@ -65,6 +68,16 @@ pub(super) fn run(args: Args) -> Result<u8> {
     };
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(if report.has_problems() { EXIT_FAILURE } else { EXIT_OK })
+}
+
+/// The names of the compose files, as they were rendered: one for the agent, or one for each.
+fn names(slug: &str, agents: &[String], directory: &Path) -> Vec<String> {
+    let own = render::compose_of(slug);
+    if directory.join(COMPOSE).is_file() || !directory.join(&own).is_file() {
+        return vec![COMPOSE.to_owned()];
+    }
+    let others = agents.iter().filter(|agent| *agent != slug).map(|agent| render::compose_of(agent));
+    std::iter::once(own).chain(others).collect()
 }
 
 fn findings(report: &Report) -> String {

@@ -29,6 +29,7 @@ use clap::{Parser, Subcommand};
 use crate::engine::command;
 use crate::manifest::diagnostic::Diagnostics;
 use crate::manifest::source::shown;
+use crate::render::RenderError;
 
 /// Everything went well.
 pub const EXIT_OK: u8 = 0;
@@ -135,7 +136,11 @@ fn chain(error: &anyhow::Error) -> String {
 }
 
 fn report(error: &anyhow::Error) {
-    let text = match error.downcast_ref::<Diagnostics>() {
+    let of_template = match error.downcast_ref::<RenderError>() {
+        Some(RenderError::Client(diagnostics)) => Some(&**diagnostics),
+        _ => None,
+    };
+    let text = match error.downcast_ref::<Diagnostics>().or(of_template) {
         // They bring their own `error:` lines, one each.
         Some(diagnostics) => diagnostics.to_string(),
         None => format!("error: {}\n", chain(error)),

@@ -7,12 +7,13 @@ use anyhow::{Context as _, Result, bail};
 
 use super::source::{Source, working_directory};
 use super::{EXIT_FAILURE, EXIT_OK};
+use crate::doctor::workspace::owner;
 use crate::manifest::lexically_normal;
 use crate::manifest::source::shown;
 use crate::plan::{self, Plan};
 use crate::policy::glob;
 use crate::render::escape::{json, shell};
-use crate::render::{self, ComposeName, Renderer, Target};
+use crate::render::{self, COMPOSE, ComposeName, Renderer, Target};
 
 /// Compile the manifest into a Compose bundle
 ///
@@ -58,8 +59,10 @@ pub(super) fn run(args: Args) -> Result<u8> {
     let loaded = source.load(working_directory)?;
     let plans = if all { plan::resolve_all(loaded)? } else { vec![plan::resolve(loaded, agent.as_deref())?] };
     let renderer = Renderer::default();
-    let bundles =
-        plans.iter().map(|plan| renderer.render(plan, &directory)).collect::<Result<Vec<_>, _>>()?;
+    let bundles = plans
+        .iter()
+        .map(|plan| renderer.render_beside(plan, &directory, &names(&plans, plan, all)))
+        .collect::<Result<Vec<_>, _>>()?;
     let binary = match linux_binary {
         Some(path) => path,
         None => std::env::current_exe()
@@ -101,9 +104,21 @@ pub(super) fn run(args: Args) -> Result<u8> {
     // For a person. A script has no use for it, and a log of CI should have what went wrong and nothing else.
     if stderr.is_terminal() {
         let slug = bundles.first().filter(|_| all).map(|bundle| bundle.slug.as_str());
+        for owner in plans.iter().filter_map(|plan| owner(plan.agent.mount.as_ref()?, &target.directory)) {
+            writeln!(stderr, "warning: {}\nhint: {}", shown(&owner.what), shown(&owner.mend))?;
+        }
         stderr.write_all(closing(output.as_deref(), slug, std::io::stdout().is_terminal()).as_bytes())?;
     }
     Ok(EXIT_OK)
+}
+
+/// The names of the compose files that are rendered into one directory, that of one plan first.
+fn names(plans: &[Plan], first: &Plan, all: bool) -> Vec<String> {
+    if !all {
+        return vec![COMPOSE.to_owned()];
+    }
+    let others = plans.iter().filter(|plan| plan.slug != first.slug);
+    std::iter::once(first).chain(others).map(|plan| render::compose_of(&plan.slug)).collect()
 }
 
 /// Says what an editor does that the bottle can't prevent, and what a push may do to the file.

@@ -60,7 +60,8 @@ impl Source {
                 TrustArg::Home => Trust::Home,
             },
             working_directory,
-            home_bottles: home_bottles(),
+            home_bottles: configuration("bottles"),
+            home_presets: configuration("presets"),
             home: absolute("HOME"),
         };
         Ok(load(&options)?)
@@ -72,10 +73,10 @@ pub(super) fn working_directory() -> Result<PathBuf> {
     std::env::current_dir().context("the working directory can't be found")
 }
 
-/// The directory of the user's own bottles (XDG Base Directory Specification).
-fn home_bottles() -> Option<PathBuf> {
+/// A directory of the user's own configuration (XDG Base Directory Specification).
+pub(super) fn configuration(what: &str) -> Option<PathBuf> {
     let config = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))?;
-    Some(config.join("bottle/bottles"))
+    Some(config.join("bottle").join(what))
 }
 
 /// The absolute path in an environment variable.

@@ -47,7 +47,7 @@ fn of_engine(engine: &Engine) -> Vec<Finding> {
     let names = components.into_iter().flatten().filter_map(|component| component.get("Name")?.as_str());
     let podman = names.chain(server("/Platform/Name")).any(|name| name.contains("Podman"));
     if podman {
-        findings.push(Finding::warning(Reason::EnginePodman, format!("the engine is Podman {version}")));
+        findings.push(Finding::problem(Reason::EnginePodman, format!("the engine is Podman {version}")));
     } else if number(version).is_some_and(|version| version < OLDEST_ENGINE) {
         findings.push(Finding::problem(Reason::EngineOld, format!("the engine is Docker {version}")));
     }

@@ -43,15 +43,20 @@ pub(super) fn variables(subject: &Subject<'_>) -> Outcome {
 
 /// Whether an environment file gives a variable a value (Compose, "Syntax for environment files").
 fn is_set(file: &str, name: &str) -> bool {
-    file.lines().any(|line| {
+    value_of(file, name).is_some()
+}
+
+/// The value that an environment file gives a variable; the last one counts.
+pub(super) fn value_of<'a>(file: &'a str, name: &str) -> Option<&'a str> {
+    let value = |line: &'a str| {
         let line = line.trim();
         let line = line.strip_prefix("export ").map_or(line, str::trim_start);
-        let value = line
-            .split_once(['=', ':'])
-            .filter(|(key, _)| key.trim_end() == name)
-            .map(|(_, value)| value.trim());
-        value.is_some_and(|value| !value.trim_matches(['"', '\'']).is_empty() && !value.starts_with('#'))
-    })
+        let (_, value) = line.split_once(['=', ':']).filter(|(key, _)| key.trim_end() == name)?;
+        let value = value.trim();
+        let bare = value.trim_matches(['"', '\'']);
+        (!bare.is_empty() && !value.starts_with('#')).then_some(bare)
+    };
+    file.lines().filter_map(value).next_back()
 }
 
 pub(super) fn files(subject: &Subject<'_>) -> Outcome {

@@ -9,10 +9,8 @@ use crate::policy::reason::Reason;
 
 pub(super) fn images(subject: &Subject<'_>) -> Outcome {
     let engine = subject.engine()?;
-    let asked = needed(&subject.bundle.compose, |dockerfile| {
-        let path = format!(".bottle/docker/{dockerfile}");
-        subject.bundle.files.get(&path).map(|file| file.text.clone())
-    })?;
+    let asked =
+        needed(&subject.bundle.compose, |path| subject.bundle.files.get(path).map(|file| file.text.clone()))?;
     Ok(asked.iter().filter_map(|image| look(engine, image)).collect())
 }
 
@@ -24,8 +22,12 @@ fn needed(compose: &str, dockerfile: impl Fn(&str) -> Option<String>) -> Result<
     for service in services.into_iter().flat_map(|services| services.values()) {
         let text = |pointer: &str| service.pointer(pointer).and_then(Value::as_str);
         // An image that is built has a name that no registry knows.
-        match (text("/build/dockerfile"), text("/image")) {
-            (Some(name), _) => images.extend(dockerfile(name).iter().flat_map(|text| bases(text))),
+        match (text("/build/context"), text("/image")) {
+            (Some(context), _) => {
+                let name = text("/build/dockerfile").unwrap_or("Dockerfile");
+                let path = format!("{}/{name}", context.trim_start_matches("./"));
+                images.extend(dockerfile(&path).iter().flat_map(|text| bases(text)));
+            }
             (None, Some(image)) if service.get("build").is_none() => images.push(image.to_owned()),
             _ => {}
         }
@@ -95,8 +97,8 @@ mod tests {
 
     #[test]
     fn a_bundle_needs_the_images_it_names_and_those_it_builds_on() {
-        let compose = "services:\n  a: { image: named.example.org/a:1 }\n  b: { build: { dockerfile: x/Dockerfile }, image: own }\n  c: { build: ./mine }\n  d: { build: { dockerfile: x/Dockerfile } }\n";
-        let of = |name: &str| (name == "x/Dockerfile").then(|| "FROM base.example.org/b:2\n".to_owned());
+        let compose = "services:\n  a: { image: named.example.org/a:1 }\n  b: { build: { context: ./here, dockerfile: x/Dockerfile }, image: own }\n  c: { build: { context: ./mine } }\n  d: { build: { context: ./here, dockerfile: x/Dockerfile } }\n";
+        let of = |name: &str| (name == "here/x/Dockerfile").then(|| "FROM base.example.org/b:2\n".to_owned());
         assert_eq!(needed(compose, of).unwrap(), ["base.example.org/b:2", "named.example.org/a:1"]);
     }
 

@@ -14,6 +14,7 @@ mod routes;
 mod running;
 mod subject;
 mod upstreams;
+pub(crate) mod workspace;
 
 use serde::Serialize;
 
@@ -83,6 +84,7 @@ const CHECKS: &[Check] = &[
     ("credentials", files::variables),
     ("files", files::files),
     ("ssh agent", files::agent),
+    ("workspace", workspace::workspace),
     ("upstreams", upstreams::upstreams),
     ("routes", routes::routes),
     ("running", running::containers),

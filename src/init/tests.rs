@@ -11,7 +11,7 @@ use super::registry::registry;
 use super::ssh::{Config, config, fingerprint, host_keys};
 use super::{Access, Key, Need, Proposal, Repository, Runs, name_of, text};
 use crate::manifest::values::{HostKey, Name};
-use crate::manifest::{Input, Loaded, Manifest, Options, Preset, Trust, load};
+use crate::manifest::{Input, Loaded, Manifest, Options, Preset, PresetName, Trust, load};
 use crate::policy::egress::Route;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKOM5fZHxUBxNvYOLcrR3hlg8rQxCRvsXNkFKX7qCXHi";
@@ -23,10 +23,12 @@ fn loaded(text: &str) -> Loaded {
             name: "bottle.yaml".into(),
             directory: PathBuf::from("/w"),
             bytes: text.as_bytes().to_vec(),
+            files: None,
         },
         trust: Trust::Manifest,
         working_directory: PathBuf::from("/w"),
         home_bottles: None,
+        home_presets: None,
         home: None,
     };
     load(&options).unwrap_or_else(|errors| panic!("{errors}\n{text}"))
@@ -435,7 +437,7 @@ proptest! {
         }).collect();
         prop_assert_eq!(written, meant);
         let (_, agent) = &agents[0];
-        prop_assert_eq!(agent.preset.as_ref().map(|preset| preset.value), Some(Preset::Shell));
+        prop_assert_eq!(agent.preset.as_ref().map(|preset| preset.value.clone()), Some(Preset::Named(PresetName::Shell)));
         prop_assert!(agent.env.is_none() && agent.command.is_none());
     }
 

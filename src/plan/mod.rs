@@ -4,7 +4,6 @@
 //! nothing of the machine it was made on.
 
 pub(crate) mod amount;
-mod built;
 mod check;
 mod egress;
 pub(crate) mod gate;
@@ -13,6 +12,9 @@ mod pipelock;
 mod preset;
 mod secret;
 mod supervise;
+mod workspace;
+
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
@@ -30,6 +32,8 @@ pub(crate) use preset::ModelLines;
 pub use preset::Mount;
 pub use secret::Secret;
 pub use supervise::Supervise;
+pub use workspace::Mounted;
+pub(crate) use workspace::below;
 
 /// A path on the host, with the directory of the file that names it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -84,6 +88,8 @@ pub struct Agent {
     pub mounts: Vec<Mount>,
     /// The repository that is cloned into the workspace.
     pub clone: Option<String>,
+    /// The directory of the host that is the workspace.
+    pub mount: Option<Mounted>,
     /// Processors, in Compose's notation.
     pub cpus: Option<String>,
     /// Memory, in Compose's notation.
@@ -98,7 +104,7 @@ pub struct Agent {
 #[derive(Clone, Debug)]
 pub enum Image {
     /// A preset's.
-    Preset(&'static Preset),
+    Preset(Arc<Preset>),
     /// An image.
     Named(String),
     /// A directory with a Dockerfile.
@@ -163,7 +169,7 @@ fn models(loaded: &Loaded) -> Vec<Diagnostic> {
     let missing = agents.filter_map(|(_, agent)| {
         let (_, bottle) = loaded.manifest.bottles.as_ref()?.get(agent.bottle.value.as_str())?;
         let egress = egress::plan(loaded, bottle);
-        preset::check(agent, bottle, egress.as_ref().map(|egress| &egress.policy))
+        preset::check(loaded, agent, bottle, egress.as_ref().map(|egress| &egress.policy))
     });
     missing.collect()
 }
@@ -181,7 +187,6 @@ fn resolve_each(
         Ok(chosen) => chosen,
         Err(error) => return Err(loaded.diagnostics(vec![error])),
     };
-    let mut errors = Vec::new();
     let images = match images(&loaded) {
         Ok(images) => images,
         Err(error) => return Err(loaded.diagnostics(vec![error])),
@@ -196,12 +201,9 @@ fn resolve_each(
         else {
             continue;
         };
-        built::agent(agent, &mut errors);
-        if errors.is_empty() {
-            plans.push(plan(&loaded, name.value.as_str(), agent, bottle, images.clone()));
-        }
+        plans.push(plan(&loaded, name.value.as_str(), agent, bottle, images.clone()));
     }
-    if errors.is_empty() { Ok(plans) } else { Err(loaded.diagnostics(errors)) }
+    Ok(plans)
 }
 
 /// The memory of an agent's container, where the manifest says nothing.
@@ -247,20 +249,22 @@ fn plan(
         resources,
         runtime,
     } = agent;
-    let known = named.as_ref().map_or(manifest::Preset::Shell, |named| named.value);
     let image = match (image, build) {
         (Some(image), _) => Image::Named(image.value.as_str().to_owned()),
         (None, Some(build)) => Image::Build(path(loaded, build)),
-        (None, None) => Image::Preset(crate::preset::find(known)),
+        (None, None) => {
+            let shell = || crate::preset::find(manifest::PresetName::Shell);
+            Image::Preset(named.as_ref().map_or_else(shell, |named| loaded.preset(named)))
+        }
     };
     let clone = workspace.as_ref().and_then(|workspace| {
-        let Workspace { clone, mount: _ } = &workspace.value;
+        let Workspace { clone, mount: _, read_only: _ } = &workspace.value;
         clone.as_ref().map(|name| name.value.as_str().to_owned())
     });
     let none = Resources { cpus: None, memory: None, pids: None };
     let Resources { cpus, memory, pids } = resources.as_ref().unwrap_or(&none);
     let egress = egress::plan(loaded, bottle);
-    let mut environment = match image {
+    let mut environment = match &image {
         Image::Preset(preset) => {
             preset::environment(preset, bottle, egress.as_ref().map(|egress| &egress.policy))
         }
@@ -289,6 +293,7 @@ fn plan(
             environment,
             mounts: preset::mounts(loaded, agent),
             clone,
+            mount: workspace::plan(loaded, agent, bottle),
             cpus: cpus.as_ref().map(|cpus| cpus.value.as_str().to_owned()),
             memory: memory.as_ref().map_or(DEFAULT_MEMORY, |memory| memory.value.as_str()).to_owned(),
             pids: pids.as_ref().map_or(DEFAULT_PIDS, |pids| pids.value.0),

@@ -12,7 +12,7 @@ use crate::manifest::{self, Agent, Bottle, Loaded, Map};
 use crate::policy::egress::{EgressPolicy, Inject, Scheme};
 use crate::policy::host::Host;
 use crate::policy::rules::{Request, Rules, Target};
-use crate::preset::{self, Key, Model, Preset};
+use crate::preset::{Key, Model, Preset};
 
 use super::{Path, egress, path};
 
@@ -31,7 +31,7 @@ const SKILLS: &str = "/etc/bottle/skills";
 
 /// The environment variables of the agent: the preset's own, and the one that stands for the credential of its model.
 pub(super) fn environment(
-    preset: &'static Preset,
+    preset: &Preset,
     bottle: &Bottle,
     policy: Option<&EgressPolicy>,
 ) -> IndexMap<String, String> {
@@ -41,14 +41,15 @@ pub(super) fn environment(
         && let Some(Credential { name, variable: Some(variable) }) = credential(model, policy)
         && !has_placeholder(bottle, &name)
     {
-        environment.insert(variable.to_owned(), egress::placeholder(&name));
+        environment.insert(variable, egress::placeholder(&name));
     }
     environment
 }
 
 /// What of the host the agent reads: its instructions and its skills.
 pub(super) fn mounts(loaded: &Loaded, agent: &Agent) -> Vec<Mount> {
-    let description = agent.preset.as_ref().map(|preset| &preset::find(preset.value).description);
+    let preset = agent.preset.as_ref().map(|preset| loaded.preset(preset));
+    let description = preset.as_ref().map(|preset| &preset.description);
     let prompt_place = description.map_or(PROMPT, |description| description.prompt.as_str());
     let skills_place = description.map_or(SKILLS, |description| description.skills.as_str());
     let prompt = agent.prompt.iter().map(|prompt| (prompt, prompt_place.to_owned()));
@@ -90,9 +91,14 @@ pub(super) fn check_skills(agent: &Agent, errors: &mut Vec<Diagnostic>) {
 }
 
 /// Says what is missing where the preset's client would not reach its model.
-pub(super) fn check(agent: &Agent, bottle: &Bottle, policy: Option<&EgressPolicy>) -> Option<Diagnostic> {
+pub(super) fn check(
+    loaded: &Loaded,
+    agent: &Agent,
+    bottle: &Bottle,
+    policy: Option<&EgressPolicy>,
+) -> Option<Diagnostic> {
     let named = agent.preset.as_ref()?;
-    let preset = preset::find(named.value);
+    let preset = loaded.preset(named);
     let model = preset.description.model.as_ref()?;
     let of_agent = agent.env.iter().flat_map(Map::iter);
     if of_agent.clone().any(|(name, _)| model.elsewhere.iter().any(|known| known == name.value.as_str())) {
@@ -135,10 +141,10 @@ pub(super) fn check(agent: &Agent, bottle: &Bottle, policy: Option<&EgressPolicy
 /// The credential with which requests to the model leave, and the variable by which the client takes one of its form.
 struct Credential {
     name: String,
-    variable: Option<&'static str>,
+    variable: Option<String>,
 }
 
-fn credential(model: &'static Model, policy: &EgressPolicy) -> Option<Credential> {
+fn credential(model: &Model, policy: &EgressPolicy) -> Option<Credential> {
     let rules = Rules::new(policy, &[]).ok()?;
     let host = Host::parse(&model.host).ok()?;
     let target = Target { scheme: Scheme::Https, host: &host, port: 443 };
@@ -147,7 +153,7 @@ fn credential(model: &'static Model, policy: &EgressPolicy) -> Option<Credential
     let name = route.credential.clone()?;
     let inject = &policy.credentials.get(&name)?.inject;
     let key = model.keys.iter().find(|key| key.inject == *inject);
-    Some(Credential { name, variable: key.map(|key| key.env.as_str()) })
+    Some(Credential { name, variable: key.map(|key| key.env.clone()) })
 }
 
 fn has_placeholder(bottle: &Bottle, name: &str) -> bool {

@@ -69,6 +69,8 @@ reasons! {
     ObjectDenied = "object-denied", false, "branches name commits; tags name commits or annotated tags of commits";
     /// An object is larger than the gate passes on.
     ObjectTooLarge = "object-too-large", false, "keep files of this size out of the repository (Git LFS, a package registry)";
+    /// A new file is a pointer of Git LFS, whose content can't pass the gate.
+    LfsPointer = "lfs-pointer", false, "take the file out of every new commit, and let a person add it with Git LFS outside of the bottle";
     /// The upstream could not be reached, or did not answer in time.
     UpstreamDown = "upstream-down", true, "try again when the upstream answers";
     /// The upstream presented a host key that isn't in the manifest.
@@ -153,8 +155,8 @@ reasons! {
     EngineOld = "engine-old", false, "install Docker Engine 20.10 or newer";
     /// The engine runs containers of another system, and a bottle's are Linux containers.
     EngineNotLinux = "engine-not-linux", false, "switch the engine to Linux containers";
-    /// The engine is Podman, which ignores the network options that keep the agent from services of this machine.
-    EnginePodman = "engine-podman", false, "use Docker Engine, or bind the services of this machine to 127.0.0.1";
+    /// The engine is Podman, whose internal networks lead to the services of this machine: the agent does not start there.
+    EnginePodman = "engine-podman", false, "use Docker Engine; `podman.md` in the book says what was measured";
     /// The engine runs without root: the keys' users are mapped, and a file that only its owner reads may be closed to them.
     EngineRootless = "engine-rootless", false, "if the gate says that a key can't be read, use `ssh_agent: true`";
     /// `SELinux` is on, and a container may not read what is mounted without a label that allows it.
@@ -175,6 +177,14 @@ reasons! {
     MemoryShort = "memory-short", false, "lower `resources.memory` in bottle.yaml, or give the engine's machine more";
     /// An image that the bundle starts from is not on this machine, and could not be asked for: `up` would end there.
     ImageMissing = "image-missing", true, "pull or import the image, or see why its registry does not give it";
+    /// The mounted workspace can't be given to the agent as it is.
+    WorkspaceRefused = "workspace-refused", false, "let the agent have a clone: `workspace: { clone: … }`";
+    /// The agent's user is not the owner of the mounted workspace.
+    WorkspaceOwner = "workspace-owner", false, "write the owner's numbers into `.env`: BOTTLE_UID and BOTTLE_GID";
+    /// The agent can write files that Compose would read.
+    ComposeFilesOpen = "compose-files-open", false, "write COMPOSE_FILE=compose.yaml into `.env`";
+    /// A file that is replaced on the host is open to the agent until the bottle is started again.
+    WorkspaceFiles = "workspace-files", false, "keep bottle.yaml and the bundle in a directory of their own in the workspace, and write `mount: ..`";
     /// The bundle was not rendered yet.
     BundleMissing = "bundle-missing", false, "`bottle render > compose.yaml`";
     /// What is on disk is not what the manifest renders to, so what would run is not what was reviewed.

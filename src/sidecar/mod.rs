@@ -1,12 +1,12 @@
 //! The daemons that run in the sidecar containers.
 
 pub mod all;
+pub mod audit;
 pub mod egress;
 pub mod git_gate;
 pub mod probe;
 pub mod supervise;
 
-mod audit;
 mod clock;
 mod grants;
 mod ids;

@@ -25,6 +25,7 @@ mod images;
 mod pipelock;
 mod presets;
 mod supervise;
+mod workspace;
 mod world;
 
 use std::process::ExitCode;
@@ -47,13 +48,14 @@ static SECOND: Lane = Mutex::new(());
 static THIRD: Lane = Mutex::new(());
 static FOURTH: Lane = Mutex::new(());
 
-const GROUPS: [Group; 12] = [
+const GROUPS: [Group; 13] = [
     ("agent", &FIRST, &[agent::TESTS]),
     ("gate", &FIRST, &[gate::TESTS]),
     ("failures", &FIRST, &[failures::TESTS]),
     ("https", &THIRD, &[https::TESTS]),
     ("bottles", &THIRD, &[bottles::TESTS]),
     ("egress", &SECOND, egress::TESTS),
+    ("workspace", &THIRD, &[workspace::TESTS]),
     ("doctor", &FOURTH, &[doctor::TESTS]),
     ("bundled", &FOURTH, &[bundled::TESTS]),
     ("pipelock", &FOURTH, &[pipelock::TESTS]),

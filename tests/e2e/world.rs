@@ -169,6 +169,15 @@ impl Project {
         Ok(project)
     }
 
+    /// The same bottle, with its bundle in a directory below: what stays here is out of the reach of a mount there.
+    pub(crate) fn below(&self, name: &str) -> Result<Self, String> {
+        let project = Self { directory: self.directory.join(name), ..self.clone() };
+        fs::create_dir_all(&project.directory).map_err(|error| error.to_string())?;
+        // It ends before the directory above it is removed.
+        STARTED.lock().expect("no test panics while it holds this").insert(0, project.clone());
+        Ok(project)
+    }
+
     /// Makes a key pair for the agent's bottle and one for the upstream; gives the upstream's public key.
     pub(crate) fn keys(&self) -> Result<String, String> {
         fs::create_dir_all(self.directory.join("upstream")).map_err(|error| error.to_string())?;

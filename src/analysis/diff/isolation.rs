@@ -4,13 +4,15 @@
 
 use indexmap::IndexMap;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use super::{Change, Policies, What};
 use crate::manifest::values::PathBase;
 use crate::plan::amount::bytes;
-use crate::plan::{Agent, Egress, Gate, Image, Mount, Path, Pipelock, Plan, Secret, Supervise};
+use crate::plan::{Agent, Egress, Gate, Image, Mount, Mounted, Path, Pipelock, Plan, Secret, Supervise};
 use crate::policy::egress::{EgressPolicy, Inject};
 use crate::policy::gate::{GatePolicy, HttpsCredential, HttpsUpstream, Repository, SshUpstream, Upstream};
+use crate::preset::Description;
 
 /// Something that has one value.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -142,14 +144,47 @@ fn settings(plan: &Plan) -> Settings {
 }
 
 fn agent(agent: &Agent, settings: &mut Settings) {
-    let Agent { image, command, environment, mounts, clone, cpus, memory, pids, runtime } = agent;
-    let image = match image {
+    let Agent { image, command, environment, mounts, clone, mount, cpus, memory, pids, runtime } = agent;
+    let described = match image {
         Image::Preset(preset) => format!("preset {}", preset.name),
         Image::Named(name) => format!("image {name}"),
         Image::Build(from) => format!("built from {}", path(from)),
     };
-    settings.put("image of the agent", image, Weight::Nothing);
-    if let Some(command) = command {
+    settings.put("image of the agent", described, Weight::Nothing);
+    if let Image::Preset(preset) = image
+        && preset.is_own
+    {
+        for (name, text) in preset.build.iter().chain(&preset.templates) {
+            // What is in it is for a review of the file itself: here is only that it is another one.
+            settings.put(format!("file {name} of the preset"), digest(text), Weight::Nothing);
+        }
+        let Description {
+            command: _,
+            build: _,
+            environment: _,
+            model: _,
+            files,
+            prompt: _,
+            skills: _,
+            links,
+        } = &preset.description;
+        for file in files {
+            let place = file.target.clone().or_else(|| file.once.as_ref().map(|path| format!("~/{path}")));
+            settings.put(
+                format!("place of {} of the preset", file.name),
+                place.unwrap_or_default(),
+                Weight::Nothing,
+            );
+        }
+        for link in links {
+            settings.put(format!("link ~/{} of the agent", link.path), &link.target, Weight::Nothing);
+        }
+    }
+    let of_preset = match image {
+        Image::Preset(preset) if preset.is_own => Some(&preset.description.command),
+        _ => None,
+    };
+    if let Some(command) = command.as_ref().or(of_preset) {
         settings.put("command of the agent", command.join(" "), Weight::Nothing);
     }
     for (name, value) in environment {
@@ -161,6 +196,12 @@ fn agent(agent: &Agent, settings: &mut Settings) {
     if let Some(clone) = clone {
         settings.put("repository in the workspace", clone, Weight::Nothing);
     }
+    if let Some(Mounted { source, directory: _, closed }) = mount {
+        settings.put("directory of the host in the workspace, writable", path(source), Weight::Opens);
+        for closed in closed {
+            settings.put(format!("read-only {closed} in the workspace"), "closed", Weight::Holds);
+        }
+    }
     if let Some(cpus) = cpus {
         settings.put("processors of the agent", cpus, Weight::Limit(cpus.parse().unwrap_or(f64::INFINITY)));
     }
@@ -169,6 +210,12 @@ fn agent(agent: &Agent, settings: &mut Settings) {
     if let Some(runtime) = runtime {
         settings.put("runtime of the agent", runtime, Weight::Holds);
     }
+}
+
+/// What tells one text from another.
+fn digest(text: &str) -> String {
+    let digest = Sha256::digest(text);
+    format!("sha256:{:016x}", u64::from_be_bytes(digest.first_chunk().copied().unwrap_or_default()))
 }
 
 fn of_egress(policy: &EgressPolicy, settings: &mut Settings) {

@@ -162,8 +162,18 @@ impl Picture {
 }
 
 fn of_agent(agent: &Agent, alone: bool) -> Vec<String> {
-    let Agent { image, command: _, environment: _, mounts: _, clone, cpus: _, memory: _, pids: _, runtime } =
-        agent;
+    let Agent {
+        image,
+        command: _,
+        environment: _,
+        mounts: _,
+        clone,
+        mount,
+        cpus: _,
+        memory: _,
+        pids: _,
+        runtime,
+    } = agent;
     let mut lines = vec![match image {
         Image::Preset(preset) => format!("preset {}", preset.name),
         Image::Named(name) => name.clone(),
@@ -171,6 +181,10 @@ fn of_agent(agent: &Agent, alone: bool) -> Vec<String> {
     }];
     lines.extend(runtime.iter().map(|runtime| format!("runtime {runtime}")));
     lines.extend(clone.iter().map(|clone| format!("workspace: {clone}")));
+    lines.extend(mount.iter().map(|mounted| {
+        let written = &mounted.source.written.rest;
+        format!("workspace: ./{written} of the host")
+    }));
     lines.push("holds no secret".to_owned());
     if alone {
         lines.push("has no network".to_owned());

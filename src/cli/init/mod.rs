@@ -17,7 +17,7 @@ use crate::init::text::shortened;
 use crate::init::{Key, Proposal, Runs, name_of, packages, text};
 use crate::manifest::source::shown;
 use crate::manifest::values::{EnvName, HostPath, ImageName, Name};
-use crate::manifest::{FILE_NAME, discover};
+use crate::manifest::{FILE_NAME, PresetName, discover};
 use crate::plan::ModelLines;
 
 /// Write a first bottle.yaml for the repository in the working directory
@@ -40,6 +40,10 @@ pub(super) struct Args {
     /// What runs: a preset [default: that of an agent that is installed here, or `shell`]
     #[arg(long, value_name = "PRESET")]
     preset: Option<Preset>,
+
+    /// Only write the files of the preset into DIR, to make a preset of your own of them
+    #[arg(long, value_name = "DIR", requires = "preset")]
+    preset_files: Option<PathBuf>,
 
     /// What runs: an image of your own
     #[arg(long, value_name = "IMAGE", conflicts_with = "preset")]
@@ -107,6 +111,14 @@ enum Preset {
 }
 
 impl Preset {
+    fn known(self) -> PresetName {
+        match self {
+            Self::Claude => PresetName::Claude,
+            Self::Codex => PresetName::Codex,
+            Self::Shell => PresetName::Shell,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Claude => "claude",
@@ -130,6 +142,9 @@ impl Decisions {
 pub(super) fn run(args: &Args) -> Result<u8> {
     if !args.from_log.is_empty() {
         return from_log::run(&args.from_log);
+    }
+    if let (Some(directory), Some(preset)) = (&args.preset_files, args.preset) {
+        return write::preset_files(preset.known(), directory);
     }
     if args.file.as_os_str() == "-" {
         bail!("`-` is no file\nhint: `--dry-run` prints the manifest");

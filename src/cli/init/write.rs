@@ -3,11 +3,13 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
+use super::super::EXIT_OK;
+use super::super::source::{absolute, configuration};
 use crate::init::{Access, Key, Proposal, Runs};
 use crate::manifest::source::shown;
-use crate::manifest::{FILE_NAME, Input, Options, Trust, load};
+use crate::manifest::{FILE_NAME, Input, Options, PresetName, Trust, load};
 use crate::plan;
 use crate::render::escape::shell;
 use crate::render::{self, Renderer};
@@ -25,15 +27,46 @@ pub(super) fn prove(text: &str, directory: &Path, file: &Path) -> Result<()> {
                 .map_or_else(|| FILE_NAME.to_owned(), |name| shown(&name.to_string_lossy())),
             directory: directory.to_owned(),
             bytes: text.as_bytes().to_vec(),
+            files: None,
         },
         trust: Trust::Manifest,
         working_directory: directory.to_owned(),
         home_bottles: None,
-        home: super::super::source::absolute("HOME"),
+        home_presets: configuration("presets"),
+        home: absolute("HOME"),
     };
     let plan = plan::resolve(load(&options)?, None)?;
     Renderer::default().render(&plan, directory)?;
     Ok(())
+}
+
+/// Writes the files of a preset, for somebody to make one of their own of them. Nothing is replaced.
+pub(super) fn preset_files(preset: PresetName, directory: &Path) -> Result<u8> {
+    let files = crate::preset::files(preset);
+    for (name, _) in files {
+        let path = directory.join(name);
+        if crate::fs::is_there(&path)? {
+            bail!(
+                "`{}` is there already\nhint: it is never replaced; name another directory",
+                shown(&path.to_string_lossy())
+            );
+        }
+    }
+    crate::fs::create_dir_all(directory)?;
+    for (name, text) in files {
+        crate::fs::write_new(&directory.join(name), text.replace("; do not edit.", ".").as_bytes())?;
+    }
+    let text = directory.to_string_lossy();
+    let text = text.trim_end_matches('/');
+    let dot = if ["/", "./", "../"].iter().any(|start| text.starts_with(start)) { "" } else { "./" };
+    writeln!(
+        std::io::stderr(),
+        "written: {} files below {}\nnext:\n  change them, and write `preset: {dot}{}` in {FILE_NAME}",
+        files.len(),
+        shown(text),
+        shown(text)
+    )?;
+    Ok(EXIT_OK)
 }
 
 /// Says which commands come next.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::time::SystemTime;
 
+use super::shape::Event;
 use super::time::Rfc3339;
 
 /// The version of the lines' format.
@@ -17,15 +18,16 @@ const MAX_TEXT: usize = 2048;
 /// A line in the making.
 pub(crate) struct Line<'a> {
     out: &'a mut Vec<u8>,
+    event: &'a str,
 }
 
 impl<'a> Line<'a> {
     /// Begins a line at the end of `out`, with the fields that all lines have.
-    pub(crate) fn new(out: &'a mut Vec<u8>, event: &str) -> Self {
+    pub(crate) fn new(out: &'a mut Vec<u8>, event: &'a str) -> Self {
         // A Vec takes everything that is written to it; so nothing is lost here and below.
         let time = Rfc3339(SystemTime::now());
         drop(write!(out, "{{\"v\":{VERSION},\"time\":\"{time}\",\"event\":\"{event}\""));
-        Self { out }
+        Self { out, event }
     }
 
     /// Adds a text.
@@ -80,6 +82,11 @@ impl<'a> Line<'a> {
     }
 
     fn name(&mut self, name: &str) {
+        debug_assert!(
+            Event::named(self.event).is_some_and(|event| event.has(name)),
+            "`{name}` of `{}` is not documented in shape.rs",
+            self.event
+        );
         self.out.extend_from_slice(b",\"");
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b"\":");
@@ -113,13 +120,13 @@ mod tests {
 
     fn line(value: &str) -> Vec<u8> {
         let mut out = Vec::new();
-        Line::new(&mut out, "test").text("value", value).end();
+        Line::new(&mut out, "panic").text("place", value).end();
         out
     }
 
     fn read_back(value: &str) -> String {
         let parsed: serde_json::Value = serde_json::from_slice(&line(value)).unwrap();
-        parsed["value"].as_str().unwrap().to_owned()
+        parsed["place"].as_str().unwrap().to_owned()
     }
 
     #[test]
@@ -137,10 +144,10 @@ mod tests {
     fn a_list_is_an_array_and_an_empty_one_is_left_out() {
         let mut out = Vec::new();
         let refs = ["a\n\"", "b"].map(str::to_owned);
-        Line::new(&mut out, "test").texts("none", &[]).texts("refs", &refs).end();
+        Line::new(&mut out, "push").texts("findings", &[]).texts("refs", &refs).end();
         let parsed: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(parsed["refs"], serde_json::json!(refs));
-        assert!(parsed.get("none").is_none());
+        assert!(parsed.get("findings").is_none());
     }
 
     #[test]

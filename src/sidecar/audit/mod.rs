@@ -4,6 +4,7 @@
 mod file;
 mod json;
 mod queue;
+pub mod shape;
 pub(crate) mod time;
 
 pub(crate) use file::{MAX_BYTES, Rotated};

@@ -149,11 +149,13 @@ fn no_capability() -> Result<(), Failed> {
 
 fn authority() -> Result<(), Failed> {
     let project = bottle()?;
-    let look = "ls /etc/bottle/trust; ls -d /var/lib/bottle /etc/bottle/egress; grep -rls --exclude=bottle 'PRIVATE KEY' /etc /var /run /home /workspace; \
+    let look = "ls /etc/bottle/trust; ls -A /var/lib/bottle; ls -d /var/lib/bottle/egress /etc/bottle/egress; grep -rls --exclude=bottle 'PRIVATE KEY' /etc /var /run /home /workspace; \
                 sha256sum /etc/bottle/trust/ca.pem; echo x >/etc/bottle/trust/ca.pem";
     let said = project.agent(look);
     assert!(!said.ok && said.text.contains("Read-only file system"), "{}", said.text);
     assert!(said.text.starts_with("bundle.pem\nca.pem\ntruststore.jks\n"), "{}", said.text);
+    // The place of a repository of the agent's own, which only a mounted workspace has.
+    assert!(said.text.contains("\ngit\n"), "{}", said.text);
     assert_eq!(said.text.matches("No such file or directory").count(), 2, "{}", said.text);
     let lines: Vec<&str> = said.text.lines().filter(|line| line.starts_with('/')).collect();
     assert!(lines.is_empty(), "{lines:?}");

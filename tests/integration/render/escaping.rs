@@ -159,6 +159,7 @@ fn render(directory: &Path, manifest: &str) -> Result<Bundle, String> {
         trust: Trust::Manifest,
         working_directory: directory.to_owned(),
         home_bottles: None,
+        home_presets: None,
         home: None,
     };
     let plan = load(&options).and_then(|loaded| plan::resolve(loaded, None)).map_err(|errors| {

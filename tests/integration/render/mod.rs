@@ -5,9 +5,11 @@ mod devcontainer;
 mod egress;
 mod escaping;
 mod examples;
+mod own_preset;
 mod pipelock;
 mod presets;
 mod supervise;
+mod workspace;
 mod writing;
 
 use std::collections::BTreeSet;

@@ -31,6 +31,7 @@ fn compose_goes_to_standard_output_and_the_rest_beside_it() {
             ".bottle/.gitignore",
             ".bottle/a/agent/entrypoint.sh",
             ".bottle/a/agent/gitconfig",
+            ".bottle/a/agent/lfs-clean.sh",
             ".bottle/docker/agent-shell/Dockerfile",
             ".bottle/docker/bin/bottle",
             "bottle.yaml",
@@ -152,14 +153,15 @@ fn check_shows_what_differs_and_writes_nothing() {
     (the mode should be 755)
     --- a/.bottle/a/agent/gitconfig
     +++ b/.bottle/a/agent/gitconfig
-    @@ -4,6 +4,6 @@
+    @@ -4,7 +4,7 @@
      	name = a
      	email = a@bottle.invalid
      [init]
     -	defaultBranch = ma\u{1b}[31m\u{202e}in
     +	defaultBranch = main
-     [protocol]
-     	version = 2
+     # Files of Git LFS are their pointers here: a checkout has them as they are, and the gate takes no new one.
+     [filter "lfs"]
+     	clean = /bin/sh /etc/bottle/lfs-clean.sh
     --- a/.bottle/a/agent/old
     +++ /dev/null
     @@ -1 +0,0 @@
@@ -368,7 +370,7 @@ fn the_manifest_may_come_from_standard_input() {
 #[test]
 fn an_error_in_one_agent_leaves_the_others_unwritten_too() {
     let place = Place::with(
-        "bottles: { b: {} }\nagents:\n  one: { bottle: b, preset: shell }\n  two: { bottle: b, preset: shell, workspace: { mount: . } }\n",
+        "bottles: { b: {} }\nagents:\n  one: { bottle: b, preset: shell }\n  two: { bottle: b, preset: shell, workspace: { mount: ../missing } }\n",
     );
     assert_eq!(place.bottle(["render", "--all", "-o", "."]).run().code, 1);
     assert_eq!(place.tree(), ["bottle.yaml"]);
