@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-down test lint bench
+.PHONY: help build demo demo-down test lint bench dist dist-check book
 
 # The binary is static glibc, which only the explicit GNU target gives (.cargo/config.toml).
 TARGET ?= $(shell uname -m)-unknown-linux-gnu
@@ -35,3 +35,16 @@ lint: ## formatting, clippy, shellcheck, cargo-deny
 bench: ## compare with other programs on this machine
 	@scripts/setup.sh all bench
 	@. scripts/env.sh; bench/run.sh
+
+dist: ## build a release into target/dist
+	@scripts/setup.sh rust
+	@scripts/dist.sh
+
+dist-check: ## build it twice and compare every file
+	@scripts/setup.sh rust
+	@scripts/dist.sh check
+
+book: ## build the book into target/book
+	@scripts/setup.sh book
+	@. scripts/env.sh; mdbook build docs
+	@echo "built target/book/index.html"

@@ -26,10 +26,10 @@ rendered=0
 for manifest in examples/*/bottle.yaml; do
     example=$(basename -- "$(dirname -- "$manifest")")
     cargo run --quiet --locked -- render --all -f "$manifest" -o "$out/$example"
-    # Judged by its first line: hooks have no file name extension.
+    # Hooks have no file name extension, and what is only read by a shell has no first line of a program.
     while IFS= read -r -d '' file; do
         IFS= read -r first <"$file" || first=''
-        [[ $first == '#!/bin/sh'* ]] || continue
+        [[ $first == '#!/bin/sh'* || $file == *.sh ]] || continue
         shellcheck -s sh "$file"
         rendered=$((rendered + 1))
     done < <(find "$out/$example" -type f -size -1024k -print0)

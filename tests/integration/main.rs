@@ -1,9 +1,11 @@
 //! The integration tests: one binary, one file a subject.
 
+mod book;
 mod cli;
 mod egress;
 mod git_gate;
 mod manifest;
+mod release;
 mod render;
 mod scan;
 mod supervise;

@@ -40,6 +40,41 @@ fn a_bundle_that_is_missing_or_is_not_what_the_manifest_says_is_told() {
 }
 
 #[test]
+fn a_mounted_workspace_that_steers_the_host_or_is_somebody_elses_is_told() {
+    let place = Place::with(
+        "bottles: { b: {} }\nagents: { a: { bottle: b, preset: shell, workspace: { mount: . } } }\n",
+    )
+    .file(".env", "");
+    let link = format!("160000,{},vendor", "1".repeat(40));
+    for arguments in [
+        &["init", "-q"][..],
+        &["update-index", "--add", "--cacheinfo", &link],
+        &["config", "core.hooksPath", "hooks"],
+        &["remote", "add", "origin", "https://u:correct-horse@git.example.org/app.git"],
+    ] {
+        let git = std::process::Command::new("git").args(arguments).current_dir(place.work()).status();
+        assert!(git.expect("git").success(), "{arguments:?}");
+    }
+    place.bottle(["render", "-o", "."]).run().ok();
+    let output = place.bottle(["doctor"]).env("BOTTLE_UID", "4242").run();
+    for line in [
+        "problem: workspace-refused: the repository has submodules (vendor), ",
+        "problem: workspace-refused: git on the host runs hooks from `hooks`, which the agent can write\n",
+        "problem: workspace-refused: a remote has a password in its URL",
+        "problem: workspace-owner: ",
+        "problem: compose-files-open: COMPOSE_FILE is not set",
+        "warning: workspace-files: ",
+    ] {
+        told(&output, line);
+    }
+    assert!(!output.stdout.contains("correct-horse"), "{output}");
+    let output = place.bottle(["doctor"]).env("COMPOSE_FILE", "compose.yaml:more.yaml").run();
+    told(&output, "problem: compose-files-open: COMPOSE_FILE names `more.yaml`, which the agent can write\n");
+    let output = place.bottle(["doctor"]).env("COMPOSE_FILE", "compose.yaml:compose.override.yaml").run();
+    assert!(!output.stdout.contains("compose-files-open"), "{output}");
+}
+
+#[test]
 fn a_port_that_is_taken_is_told_with_the_program_that_has_it() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let port = listener.local_addr().expect("it listens").port();

@@ -9,26 +9,33 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::support::{Bottle, PROGRAM, Place, project};
 
-const COMMANDS: [&str; 11] = [
-    "audit",
-    "completions",
-    "diff",
-    "explain",
-    "graph",
-    "init",
-    "man",
-    "render",
-    "requests",
-    "schema",
-    "validate",
-];
+/// The commands of the program, below another one or at the top, by its own help.
+fn commands(place: &Place, above: &[&str]) -> Vec<Vec<String>> {
+    let output =
+        above.iter().fold(place.bottle([]), |bottle, word| bottle.arg(*word)).arg("--help").run().ok();
+    let Some((_, rest)) = output.split_once("Commands:\n") else { return Vec::new() };
+    let lines = rest.lines().take_while(|line| line.starts_with("  "));
+    let names =
+        lines.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    let mut found = Vec::new();
+    for name in names.filter(|name| *name != "help") {
+        let path: Vec<&str> = above.iter().copied().chain([name]).collect();
+        found.push(path.iter().map(|word| (*word).to_owned()).collect());
+        found.extend(commands(place, &path));
+    }
+    found
+}
 
 #[test]
 fn the_completions_of_each_shell_know_every_command() {
     let place = Place::new();
+    let commands = commands(&place, &[]);
+    assert!(commands.contains(&vec!["explain".to_owned(), "egress".to_owned()]), "{commands:?}");
     for shell in ["bash", "zsh", "fish"] {
         let script = place.bottle(["completions", shell]).run().ok();
-        for word in COMMANDS.into_iter().chain(["exit-code", "default-branch"]) {
+        // What is deeper is for the sidecars' own use, and fish's completions don't go there.
+        let words = commands.iter().filter(|path| path.len() <= 2).flatten().map(String::as_str);
+        for word in words.chain(["exit-code", "default-branch"]) {
             assert!(script.contains(word), "{word} of {shell}");
         }
     }
@@ -49,10 +56,11 @@ fn bash_completes_a_command() {
 fn there_is_a_manual_page_for_every_command() {
     let place = Place::new();
     place.bottle(["man", "pages"]).run().ok();
-    let pages = place.tree();
-    for command in COMMANDS {
-        assert!(pages.contains(&format!("pages/bottle-{command}.1")), "{pages:?}");
-    }
+    let mut wanted: Vec<String> =
+        commands(&place, &[]).iter().map(|path| format!("pages/bottle-{}.1", path.join("-"))).collect();
+    wanted.push("pages/bottle.1".to_owned());
+    wanted.sort();
+    assert_eq!(place.tree(), wanted);
     let page = place.read("pages/bottle-explain-egress.1");
     assert!(page.contains(".TH") && page.contains("websocket"), "{page}");
     assert!(place.read("pages/bottle.1").contains("explain"));

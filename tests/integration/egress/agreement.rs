@@ -268,6 +268,7 @@ fn plan_of(text: &str, directory: &std::path::Path) -> Plan {
         trust: Trust::Manifest,
         working_directory: directory.to_owned(),
         home_bottles: None,
+        home_presets: None,
         home: None,
     };
     let loaded = manifest::load(&options).unwrap_or_else(|error| panic!("{error}{text}"));

@@ -1,5 +1,6 @@
 //! The audit log and the admin address.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use bottle::policy::egress::Inject;
@@ -157,6 +158,31 @@ fn metrics_are_prometheus_text_and_count() {
     assert!(text.contains("bottle_egress_requests_refused_total{reason=\"route-missing\"} 1"), "{text}");
     assert!(text.lines().any(|line| line == "bottle_egress_requests_allowed_total 1"), "{text}");
     assert!(Reason::ALL.len() > 20);
+}
+
+/// The table is made of what egress answers: what the text of Prometheus says of each name.
+#[test]
+fn the_metrics_of_the_book_are_those_that_egress_has() {
+    let (_origin, egress) = world();
+    // A label shows with its first sample.
+    egress.get("https://evil.example.net/").refused("route-missing");
+    let text = egress.admin("/metrics").ok().text();
+    let mut table = "| name | kind | meaning |\n| --- | --- | --- |\n".to_owned();
+    let mut help = ("", "");
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        if let Some(words) = line.strip_prefix("# HELP bottle_egress_") {
+            help = words.split_once(' ').unwrap();
+        } else if let Some(words) = line.strip_prefix("# TYPE ") {
+            let (_, kind) = words.split_once(' ').unwrap();
+            let label = lines.peek().and_then(|sample| sample.split_once('{')?.1.split_once('='));
+            let label = label.map(|(label, _)| format!("{{{label}}}")).unwrap_or_default();
+            let meaning = crate::book::cell(help.1);
+            writeln!(table, "| `{}{label}` | {kind} | {meaning} |", help.0).unwrap();
+        }
+    }
+    assert!(table.lines().count() > 15, "{table}");
+    crate::book::sections("egress-admin.md", &[("metrics", table)]);
 }
 
 #[test]

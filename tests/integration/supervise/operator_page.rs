@@ -394,9 +394,9 @@ fn fill(world: &Supervise) {
     let lines: Vec<String> = [
         ("allow", "", "GET", "known.example.org", "/v1/users", 200),
         ("allow", "", "GET", "crates.example.org", "/api/v1/crates/serde", 200),
-        ("deny", "host-unknown", "POST", "api.example.org", "/v1/messages", 403),
+        ("deny", "route-missing", "POST", "api.example.org", "/v1/messages", 403),
         ("deny", "path-denied", "POST", "known.example.org", "/v2/users", 403),
-        ("deny", "host-unknown", "GET", "telemetry.example.net", "/ping", 403),
+        ("deny", "route-missing", "GET", "telemetry.example.net", "/ping", 403),
         ("fail", "upstream-timeout", "GET", "known.example.org", "/v1/slow", 504),
     ]
     .iter()
@@ -467,7 +467,14 @@ fn pictures() {
     let Some(browser) = Browser::start("pictures") else { return };
     let world = Supervise::start();
     fill(&world);
+    // What egress reports of a credential whose variable is not set.
+    let mut status: Value = serde_json::from_str(&world.place.read("report/status.json")).expect("JSON");
+    let problem = "the environment variable `BOTTLE_CREDENTIAL_token` is not set";
+    let open = json!([{ "name": "token", "problem": problem, "entered": false }]);
+    status["credentials"] = json!({ "key": "", "open": open, "answer": null });
+    world.place.put("work/report/status.json", status.to_string());
     browser.open(&world.link());
+    browser.sees("environment variable `BOTTLE_CREDENTIAL_token`");
     browser.element("button.approve:enabled");
     for scheme in ["light", "dark"] {
         emulate(&browser, scheme);
