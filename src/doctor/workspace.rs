@@ -8,9 +8,10 @@ use super::{Finding, Outcome, Subject};
 use crate::engine::command::Command;
 use crate::fs;
 use crate::manifest::lexically_normal;
+use crate::manifest::source::shown;
 use crate::plan::{Mounted, below};
 use crate::policy::reason::Reason;
-use crate::render::{COMPOSE, ENVIRONMENT, Ground, OVERRIDE, look_at};
+use crate::render::{COMPOSE, ENVIRONMENT, Ground, OVERRIDE, SECRET_NAMES, SECRET_VALUES, look_at};
 
 /// The user of the agent's container, where nothing says another one.
 const DEFAULT: u32 = 1000;
@@ -167,12 +168,30 @@ fn repository(mounted: &Mounted, ground: &Ground) -> Outcome {
             findings.push(refused(what, "add the directory to `read_only` in bottle.yaml"));
         }
     }
-    let urls =
-        git(&["config", "--local", "--get-regexp", r"^remote\..*\.(push)?url$", "://[^/]*:[^/]*@"]).output();
-    if urls.is_ok_and(|output| output.status.success() && !output.stdout.is_empty()) {
+    // The values may be secrets: only the names are asked for, and of those the ones that hold a URL are not told.
+    let settings = |expressions: &[&str]| {
+        let asked = git(&[
+            ["config", "--local", "--includes", "--name-only", "--get-regexp"].as_slice(),
+            expressions,
+        ]
+        .concat());
+        let output = asked.output().ok().filter(|output| output.status.success());
+        output.map(|output| {
+            String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+        })
+    };
+    let secrets = [settings(&[SECRET_NAMES]), settings(&[".", SECRET_VALUES])];
+    if let Some(name) = secrets.into_iter().flatten().flatten().next() {
+        let setting = if name.contains("://") {
+            "a setting".to_owned()
+        } else {
+            format!("the setting `{}`", shown(&name))
+        };
         findings.push(refused(
-            "a remote has a password in its URL, which the agent could read in `.git/config`".to_owned(),
-            "take it out of the URL, and use a credential helper",
+            format!(
+                "{setting} of the repository has a secret in it, which the agent could read in `.git/config`"
+            ),
+            "take it out, and use a credential helper",
         ));
     }
     Ok(findings)

@@ -110,6 +110,11 @@ impl Loaded {
         self.directories.iter().find(|(id, _)| *id == file).map_or(Path::new("/"), |(_, directory)| directory)
     }
 
+    /// The user's home directory, where it is known.
+    pub(crate) fn home(&self) -> Option<&Path> {
+        self.home.as_deref()
+    }
+
     /// The user's home directory, where the file is one of their own bottles: paths from it are written with `~`, since
     /// the way there differs between machines.
     pub fn home_of(&self, file: FileId) -> Option<&Path> {

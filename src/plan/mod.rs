@@ -293,7 +293,7 @@ fn plan(
             environment,
             mounts: preset::mounts(loaded, agent),
             clone,
-            mount: workspace::plan(loaded, agent, bottle),
+            mount: workspace::plan(loaded, agent),
             cpus: cpus.as_ref().map(|cpus| cpus.value.as_str().to_owned()),
             memory: memory.as_ref().map_or(DEFAULT_MEMORY, |memory| memory.value.as_str()).to_owned(),
             pids: pids.as_ref().map_or(DEFAULT_PIDS, |pids| pids.value.0),

@@ -8,7 +8,7 @@ use std::path::{Component, Path as FilePath, PathBuf};
 use super::{Path, path};
 use crate::manifest::source::Spanned;
 use crate::manifest::values::{HostPath, PathBase};
-use crate::manifest::{Agent, Bottle, Loaded, lexically_normal};
+use crate::manifest::{Agent, Loaded, Map, Preset, lexically_normal};
 
 /// A directory of the host that is the agent's workspace.
 #[derive(Clone, Debug)]
@@ -24,19 +24,15 @@ pub struct Mounted {
 /// What editors run when they open a directory with it.
 const DEVCONTAINER: &str = ".devcontainer";
 
-pub(super) fn plan(loaded: &Loaded, agent: &Agent, bottle: &Bottle) -> Option<Mounted> {
+pub(super) fn plan(loaded: &Loaded, agent: &Agent) -> Option<Mounted> {
     let workspace = &agent.workspace.as_ref()?.value;
     let mount = workspace.mount.as_ref()?;
     let directory = resolved(loaded, mount)?;
-    let own = workspace.read_only.iter().flat_map(|list| list.iter());
-    let of_agent =
-        agent.build.iter().chain(&agent.prompt).chain(agent.skills.iter().flat_map(|list| list.iter()));
-    let authorities =
-        bottle.egress.iter().filter_map(|egress| egress.value.extra_ca.as_ref()).flat_map(|list| list.iter());
+    let own = workspace.read_only.iter().flat_map(|list| list.iter().cloned());
     let files = loaded.files().map(|(directory, name)| directory.join(name));
     let all = files
         .chain(loaded.lock_path())
-        .chain(own.chain(of_agent).chain(authorities).filter_map(|path| resolved(loaded, path)));
+        .chain(own.chain(sources(loaded)).filter_map(|path| resolved(loaded, &path)));
     let mut closed = vec![DEVCONTAINER.to_owned()];
     for below in all.filter_map(|path| below(&directory, &path)).filter(|below| !below.is_empty()) {
         if !closed.contains(&below) {
@@ -44,6 +40,38 @@ pub(super) fn plan(loaded: &Loaded, agent: &Agent, bottle: &Bottle) -> Option<Mo
         }
     }
     Some(Mounted { source: path(loaded, mount), directory, closed })
+}
+
+/// The files and directories that agents and bottles are made of, those of the whole manifest: who could change what another
+/// agent is built from would run there.
+pub(super) fn sources(loaded: &Loaded) -> impl Iterator<Item = Spanned<HostPath>> {
+    let manifest = &loaded.manifest;
+    let of_agents = manifest.agents.iter().flat_map(Map::iter).flat_map(|(_, agent)| {
+        let skills = agent.skills.iter().flat_map(|list| list.iter());
+        let named = agent.build.iter().chain(&agent.prompt).chain(skills).cloned();
+        named.chain(agent.preset.as_ref().and_then(preset_directory))
+    });
+    let of_bottles = manifest.bottles.iter().flat_map(Map::iter).flat_map(|(_, bottle)| {
+        let authorities = bottle.egress.iter().filter_map(|egress| egress.value.extra_ca.as_ref());
+        authorities.flat_map(|list| list.iter().cloned())
+    });
+    of_agents.chain(of_bottles)
+}
+
+/// The directory of a preset that the manifest names by its path.
+pub(super) fn preset_directory(named: &Spanned<Preset>) -> Option<Spanned<HostPath>> {
+    match &named.value {
+        Preset::Directory { path, .. } => Some(Spanned { value: path.clone(), span: named.span }),
+        Preset::Named(_) | Preset::Home(_) => None,
+    }
+}
+
+/// Where a path is on this machine, absolute: for what is refused, which is nothing that is rendered.
+pub(super) fn on_this_machine(loaded: &Loaded, path: &Spanned<HostPath>) -> Option<PathBuf> {
+    match path.value.base {
+        PathBase::Home => Some(loaded.home()?.join(&path.value.rest)),
+        PathBase::File | PathBase::Root => resolved(loaded, path),
+    }
 }
 
 /// Where a path that is relative to its file is, absolute.

@@ -25,7 +25,7 @@ use crate::policy::whole::END;
 use crate::preset::Preset;
 
 pub use workspace::Ground;
-pub(crate) use workspace::{ENVIRONMENT, OVERRIDE};
+pub(crate) use workspace::{ENVIRONMENT, OVERRIDE, SECRET_NAMES, SECRET_VALUES};
 pub use write::{ComposeName, Drift, Target, WriteError, check, write};
 pub(crate) use write::{is_ours, look_at};
 

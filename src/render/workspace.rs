@@ -19,9 +19,18 @@ const TARGET: &str = "/workspace";
 pub(crate) const OVERRIDE: &str = "compose.override.yaml";
 pub(crate) const ENVIRONMENT: &str = ".env";
 
+/// What of git's settings (git-config(1)) is or holds a secret, which the agent could read in `.git/config`: extended regular
+/// expressions, of their names and of their values. A user in an `https` URL may be a token, one in an `ssh` URL is none.
+pub(crate) const SECRET_NAMES: &str =
+    "(^http\\..*extraheader$|smtppass$|^url\\.https?://[^/@]+@|^url\\.[a-z+]+://[^/@:]*:[^/@]+@)";
+pub(crate) const SECRET_VALUES: &str = "(https?://[^/@]+@|://[^/@:]*:[^/@]+@)";
+
 /// What the templates see of it.
 #[derive(Debug, Serialize)]
 pub(super) struct Mounted {
+    /// [`SECRET_NAMES`] and [`SECRET_VALUES`].
+    secret_names: &'static str,
+    secret_values: &'static str,
     /// The directory, as compose.yaml names it.
     source: String,
     /// Its `.git`.
@@ -96,6 +105,8 @@ pub(super) fn new(
     let source = compose_path(source, base)?;
     let checked = closed.iter().chain(&environment).map(|path| as_in_mountinfo(&format!("{TARGET}/{path}")));
     let context = Mounted {
+        secret_names: SECRET_NAMES,
+        secret_values: SECRET_VALUES,
         git: format!("{source}/.git"),
         source,
         checked: checked.collect(),

@@ -17,7 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("what_steers_the_host_stays_as_it_is", closed),
     ("a_commit_goes_through_the_gate_and_the_hosts_repository_stays_as_it_is", commit),
     ("a_file_that_is_replaced_on_the_host_ends_the_agent_and_is_closed_again", replaced),
-    ("a_repository_with_submodules_is_refused", submodules),
+    ("a_repository_with_submodules_or_with_a_secret_in_its_settings_is_refused", refused),
 ];
 
 const URL: &str = "ssh://git@git.example.org:2222/srv/git/app.git";
@@ -239,17 +239,36 @@ fn replaced() -> Result<(), Failed> {
     Ok(())
 }
 
-fn submodules() -> Result<(), Failed> {
+fn refused() -> Result<(), Failed> {
     let project = mounted()?;
     let id = host_git(project, "rev-parse HEAD")?;
-    host_git(project, &format!("update-index --add --cacheinfo 160000,{},vendor", id.trim()))?;
-    let said = project.compose(&["restart", "--timeout", "2", "agent"]);
-    eventually("the agent refuses to start", Duration::from_mins(1), || {
-        project.inspect("agent", "{{.State.Running}}") == "false"
-    })?;
-    let logs = project.compose(&["logs", "--tail", "5", "agent"]).text;
-    host_git(project, "update-index --force-remove vendor")?;
-    project.up_again(&[]).expect_ok()?;
-    assert!(logs.contains("has submodules"), "{}{logs}", said.text);
+    for (wrong, right, told) in [
+        (
+            format!("update-index --add --cacheinfo 160000,{},vendor", id.trim()),
+            "update-index --force-remove vendor",
+            "has submodules",
+        ),
+        (
+            "remote add other https://correct-horse@git.example.org/app.git".to_owned(),
+            "remote remove other",
+            "the repository's setting remote.other.url has a secret in it",
+        ),
+        (
+            "config url.https://correct-horse@git.example.org/.insteadOf app:".to_owned(),
+            "config --remove-section url.https://correct-horse@git.example.org/",
+            "have a URL with a secret in it",
+        ),
+    ] {
+        host_git(project, &wrong)?;
+        let said = project.compose(&["restart", "--timeout", "2", "agent"]);
+        let ended = eventually("the agent refuses to start", Duration::from_mins(1), || {
+            project.inspect("agent", "{{.State.Running}}") == "false"
+        });
+        let logs = project.compose(&["logs", "--tail", "5", "agent"]).text;
+        host_git(project, right)?;
+        project.up_again(&[]).expect_ok()?;
+        ended?;
+        assert!(logs.contains(told) && !logs.contains("correct-horse"), "{}{logs}", said.text);
+    }
     Ok(())
 }

@@ -294,7 +294,7 @@ fn agent(
         );
     }
     if let Some(workspace) = workspace {
-        workspace::check(agent, workspace, bottle, loaded, errors);
+        workspace::check(workspace, bottle, loaded, errors);
     }
 }
 

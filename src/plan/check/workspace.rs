@@ -1,14 +1,13 @@
 //! What an agent may not be given to work on.
 
-use super::super::workspace::{below, resolved};
+use super::super::workspace::{below, on_this_machine, preset_directory, resolved, sources};
 use super::{exactly_one, opens_the_host};
 use crate::manifest::diagnostic::{Diagnostic, suggest};
 use crate::manifest::source::Spanned;
 use crate::manifest::values::{HostPath, PathBase};
-use crate::manifest::{Agent, Bottle, Loaded, Map, Workspace};
+use crate::manifest::{Bottle, Loaded, Map, Workspace};
 
 pub(super) fn check(
-    agent: &Agent,
     workspace: &Spanned<Workspace>,
     bottle: Option<&Bottle>,
     loaded: &Loaded,
@@ -29,12 +28,9 @@ pub(super) fn check(
         for path in read_only.iter().flat_map(|list| list.iter()) {
             is_within(path, mount, loaded, errors);
         }
-        if let Some(build) = &agent.build {
-            built_from(build, mount, loaded, errors);
-        }
-        if let Some(bottle) = bottle {
-            secrets(bottle, mount, loaded, errors);
-        }
+        built_from(mount, loaded, errors);
+        named_from_elsewhere(mount, loaded, errors);
+        secrets(mount, loaded, errors);
     } else if let Some(path) = read_only.iter().flat_map(|list| list.iter()).next() {
         errors.push(
             Diagnostic::new(path.span, "`read_only` is about a mounted directory, and there is none")
@@ -118,35 +114,56 @@ fn is_within(
     );
 }
 
-/// An image is built with the network of the host, by whatever is in the directory then.
-fn built_from(
-    build: &Spanned<HostPath>,
-    mount: &Spanned<HostPath>,
-    loaded: &Loaded,
-    errors: &mut Vec<Diagnostic>,
-) {
-    let (Some(directory), Some(from)) = (resolved(loaded, mount), resolved(loaded, build)) else { return };
-    if below(&from, &directory).is_some() {
-        errors.push(
-            Diagnostic::new(
-                build.span,
-                "the agent could change what its image is built from, and a build is not bound by its policy",
-            )
-            .note(mount.span, "the mounted directory is here")
-            .hint("build from a directory of its own, such as `image`, which the agent then can't change"),
-        );
+/// An image is built with the network of the host, by whatever is in the directory then: those of all agents.
+fn built_from(mount: &Spanned<HostPath>, loaded: &Loaded, errors: &mut Vec<Diagnostic>) {
+    let agents = loaded.manifest.agents.iter().flat_map(Map::iter);
+    let images = agents.flat_map(|(_, agent)| {
+        agent.build.iter().cloned().chain(agent.preset.as_ref().and_then(preset_directory))
+    });
+    for build in images {
+        let (Some(directory), Some(from)) = (resolved(loaded, mount), on_this_machine(loaded, &build)) else {
+            continue;
+        };
+        if below(&from, &directory).is_some() {
+            errors.push(
+                Diagnostic::new(
+                    build.span,
+                    "the agent could change what its image is built from, and a build is not bound by its policy",
+                )
+                .note(mount.span, "the mounted directory is here")
+                .hint("build from a directory of its own, such as `image`, which the agent then can't change"),
+            );
+        }
     }
 }
 
-/// What is in the mounted directory the agent can read.
-fn secrets(bottle: &Bottle, mount: &Spanned<HostPath>, loaded: &Loaded, errors: &mut Vec<Diagnostic>) {
+/// What is closed is told from the manifest alone, so that a path through the home directory can't be.
+fn named_from_elsewhere(mount: &Spanned<HostPath>, loaded: &Loaded, errors: &mut Vec<Diagnostic>) {
     let Some(directory) = resolved(loaded, mount) else { return };
-    let keys =
-        bottle.git.iter().flat_map(Map::iter).filter_map(|(_, repository)| repository.identity_file.as_ref());
-    let credentials = bottle.credentials.iter().flat_map(Map::iter);
-    let files = credentials.filter_map(|(_, credential)| credential.source.value.file.as_ref());
+    for path in sources(loaded).filter(|path| path.value.base == PathBase::Home) {
+        let inside = on_this_machine(loaded, &path).and_then(|path| below(&directory, &path));
+        if inside.is_some_and(|inside| !inside.is_empty()) {
+            errors.push(
+                Diagnostic::new(path.span, "this is in the mounted directory, and the agent could change it")
+                    .note(mount.span, "the mounted directory is here")
+                    .hint("name it relative to this file, so that it is closed to the agent on any machine"),
+            );
+        }
+    }
+}
+
+/// What is in the mounted directory the agent can read: the secrets of all bottles.
+fn secrets(mount: &Spanned<HostPath>, loaded: &Loaded, errors: &mut Vec<Diagnostic>) {
+    let Some(directory) = resolved(loaded, mount) else { return };
+    let bottles = || loaded.manifest.bottles.iter().flat_map(Map::iter).map(|(_, bottle)| bottle);
+    let keys = bottles()
+        .flat_map(|bottle| bottle.git.iter().flat_map(Map::iter))
+        .filter_map(|(_, repository)| repository.identity_file.as_ref());
+    let files = bottles()
+        .flat_map(|bottle| bottle.credentials.iter().flat_map(Map::iter))
+        .filter_map(|(_, credential)| credential.source.value.file.as_ref());
     for path in keys.chain(files) {
-        if resolved(loaded, path).is_some_and(|path| below(&directory, &path).is_some()) {
+        if on_this_machine(loaded, path).is_some_and(|path| below(&directory, &path).is_some()) {
             errors.push(
                 Diagnostic::new(
                     path.span,

@@ -60,7 +60,7 @@ fn a_mounted_workspace_that_steers_the_host_or_is_somebody_elses_is_told() {
     for line in [
         "problem: workspace-refused: the repository has submodules (vendor), ",
         "problem: workspace-refused: git on the host runs hooks from `hooks`, which the agent can write\n",
-        "problem: workspace-refused: a remote has a password in its URL",
+        "problem: workspace-refused: the setting `remote.origin.url` of the repository has a secret in it",
         "problem: workspace-owner: ",
         "problem: compose-files-open: COMPOSE_FILE is not set",
         "warning: workspace-files: ",

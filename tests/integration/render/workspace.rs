@@ -105,6 +105,62 @@ fn the_files_of_all_agents_are_closed_to_each() {
     assert!(place.read(".env").contains("COMPOSE_FILE=compose.one.yaml\n"));
 }
 
+#[test]
+fn what_any_agent_of_the_manifest_is_made_of_is_closed() {
+    let place = Place::with(
+        "bottles: { b: {} }\nagents:\n  one: { bottle: b, preset: shell, workspace: { mount: . } }\n  \
+         two: { bottle: b, build: image, command: [bash], prompt: two.md, skills: [skills/review] }\n  \
+         three: { bottle: b, preset: ./presets/mine }\n",
+    )
+    .file(
+        "presets/mine/preset.yaml",
+        "command: [bash]\nbuild: [Dockerfile]\nprompt: /etc/mine/p.md\nskills: /etc/mine/skills\n",
+    )
+    .file("presets/mine/Dockerfile", "# Rendered by bottle\nFROM base.example.org/x:1\n");
+    let compose = place.bottle(["render", "one"]).run().ok();
+    let binds = binds(&compose);
+    for closed in ["image", "two.md", "skills/review", "presets/mine"] {
+        let bind = binds.get(&format!("/workspace/{closed}"));
+        assert_eq!(bind, Some(&(format!("./{closed}"), true)), "{closed}");
+    }
+}
+
+#[test]
+fn a_secret_of_any_bottle_and_by_any_name_is_refused_in_a_mounted_directory() {
+    let key = |path: &str| {
+        format!(
+            "bottles:\n  b: {{}}\n  other:\n    credentials: {{ token: {{ source: {{ file: {path} }}, inject: {{ bearer: true }} }} }}\n    \
+             egress: {{ routes: [{{ host: api.example.org, credential: token }}] }}\nagents:\n  \
+             a: {{ bottle: b, preset: shell, workspace: {{ mount: . }} }}\n"
+        )
+    };
+    for path in ["secrets/token", "~/app/token"] {
+        let place = Place::new();
+        place.put("home/app/bottle.yaml", key(path));
+        let said = place.bottle(["validate"]).below("home/app").run().fails(1);
+        assert!(said.contains("this secret is in the mounted directory"), "{path}: {said}");
+    }
+}
+
+#[test]
+fn what_steers_the_host_is_not_named_from_the_home_directory_where_it_could_not_be_closed() {
+    for key in ["prompt: ~/app/p.md", "build: ~/app/image, command: [bash]", "preset: ~/app/mine"] {
+        let place = Place::new();
+        let preset = if key.contains("p.md") { "preset: shell, " } else { "" };
+        place.put(
+            "home/app/bottle.yaml",
+            format!("bottles: {{ b: {{}} }}\nagents: {{ a: {{ bottle: b, {preset}{key}, workspace: {{ mount: . }} }} }}\n"),
+        );
+        place.put(
+            "home/app/mine/preset.yaml",
+            "command: [bash]\nbuild: [Dockerfile]\nprompt: /etc/mine/p.md\nskills: /etc/mine/skills\n",
+        );
+        place.put("home/app/mine/Dockerfile", "# Rendered by bottle\nFROM base.example.org/x:1\n");
+        let said = place.bottle(["validate"]).below("home/app").run().fails(1);
+        assert!(said.contains("name it relative to this file"), "{key}: {said}");
+    }
+}
+
 fn refused(place: &Place) -> String {
     let before = place.tree();
     let error = place.bottle(["render", "-o", "."]).run().fails(1);
