@@ -19,7 +19,7 @@ use super::{Side, aside, guard};
 use crate::policy::reason::Reason;
 use crate::sidecar::supervise::desk::{Approval, By};
 use crate::sidecar::supervise::rule::Rule;
-use crate::sidecar::supervise::state::Scope;
+use crate::sidecar::supervise::state::{Granted, Request, Scope};
 
 /// The most requests and grants of an answer.
 pub(super) const MOST: usize = 200;
@@ -99,14 +99,18 @@ pub(super) async fn approve(
     body: Bytes,
 ) -> Answer {
     let Approve { scope, rule, review, words } = read(&headers, &body)?;
-    let approved = aside(&side, move |side| {
+    let answer = aside(&side, move |side| {
         let (request, grant) = side.desk.approve(&id, Approval { scope, rule, review, words }, by)?;
-        let view = side.views(vec![request])?.pop();
-        let grants = side.grant_views(usize::MAX)?;
-        Ok((view, grants.into_iter().find(|view| view.id == grant.id)))
+        approved(side, request, grant)
     });
-    let (request, grant) = approved.await?;
-    Ok(Json(json!({ "now": now(), "request": request, "grant": grant })))
+    Ok(Json(answer.await?))
+}
+
+/// What the operator hears of an approval: the grant as it was given, even if it is used up or revoked by now. A request
+/// that egress holds for it may be quicker than this answer.
+pub(super) fn approved(side: &Side, request: Request, grant: Granted) -> Result<Value, Problem> {
+    let request = side.views(vec![request])?.pop();
+    Ok(json!({ "now": now(), "request": request, "grant": side.grant_view(grant) }))
 }
 
 pub(super) async fn reject(

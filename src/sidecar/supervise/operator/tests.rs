@@ -13,15 +13,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, Semaphore};
 
+use super::api::approved;
 use super::problem::Problem;
 use super::{MAX_BODY, Secrets, Side, aside, events, guard, router};
 use crate::fs;
 use crate::policy::reason::Reason;
 use crate::sidecar::supervise::ask::Ask;
 use crate::sidecar::supervise::config::Places;
-use crate::sidecar::supervise::desk::Desk;
+use crate::sidecar::supervise::desk::{Approval, By, Desk};
 use crate::sidecar::supervise::serve::serve;
-use crate::sidecar::supervise::state::Request;
+use crate::sidecar::supervise::state::{Request, Scope};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -111,6 +112,18 @@ impl World {
         let ask = json!({ "route": { "host": host, "methods": ["GET", "POST"] } });
         let ask: Ask = serde_json::from_value(ask).unwrap();
         self.desk.ask(ask, reason).unwrap()
+    }
+
+    /// The same desk's side without a connection.
+    fn side(&self) -> Side {
+        Side {
+            desk: Arc::clone(&self.desk),
+            secrets: Secrets::new(TOKEN).unwrap(),
+            port: 1,
+            templates: Environment::new(),
+            streams: Arc::new(Semaphore::new(0)),
+            letters: Mutex::default(),
+        }
     }
 
     /// Sends a request as it is written; `Host` is ours unless the headers have one.
@@ -612,17 +625,26 @@ async fn one_page_too_many_is_refused() {
 }
 
 #[tokio::test]
+async fn an_approval_answers_with_its_grant_even_if_that_is_over_by_then() {
+    let world = World::new().await;
+    let asked = world.ask("one.example.org", "");
+    let approval = Approval {
+        scope: Scope::Once,
+        rule: None,
+        review: world.desk.review(&asked).unwrap(),
+        words: String::new(),
+    };
+    let (request, grant) = world.desk.approve(&asked.id, approval, By::Page).unwrap();
+    let id = grant.id.clone();
+    world.desk.revoke(&id, By::Page).unwrap();
+    let answer = approved(&world.side(), request, grant).unwrap_or_else(|_| panic!("it is no problem"));
+    assert_eq!((&answer["grant"]["id"], &answer["grant"]["live"]), (&json!(id), &json!(false)));
+}
+
+#[tokio::test]
 async fn a_part_that_fails_is_told_as_a_failure_of_supervise() {
     let world = World::new().await;
-    let side = Arc::new(Side {
-        desk: Arc::clone(&world.desk),
-        secrets: Secrets::new(TOKEN).unwrap(),
-        port: 1,
-        templates: Environment::new(),
-        streams: Arc::new(Semaphore::new(0)),
-        letters: Mutex::default(),
-    });
-    let failed: Result<(), Problem> = aside(&side, |_| panic!("a part fails")).await;
+    let failed: Result<(), Problem> = aside(&Arc::new(world.side()), |_| panic!("a part fails")).await;
     let answer = failed.unwrap_err().into_response();
     assert_eq!(answer.status().as_u16(), 500);
     assert_eq!(answer.headers()["x-bottle-reason"], "supervise-failed");

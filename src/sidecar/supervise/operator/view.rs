@@ -161,20 +161,23 @@ impl Side {
 
     /// Views of the grants in force, the youngest first.
     pub(super) fn grant_views(&self, most: usize) -> Result<Vec<GrantView>, Refused> {
-        let now = now();
-        let view = |grant: Granted| GrantView {
+        Ok(self.desk.grants(true, most)?.into_iter().map(|grant| self.grant_view(grant)).collect())
+    }
+
+    /// A view of a grant, in force or not.
+    pub(super) fn grant_view(&self, grant: Granted) -> GrantView {
+        GrantView {
             live: self.desk.is_live(&grant),
             subject: subject(&grant.rule),
             manifest: exact(&grant.rule.manifest()),
-            left: grant.until.map(|until| until.saturating_sub(now)),
+            left: grant.until.map(|until| until.saturating_sub(now())),
             id: grant.id,
             request: grant.request,
             rule: grant.rule,
             scope: grant.scope,
             at: grant.at,
             until: grant.until,
-        };
-        Ok(self.desk.grants(true, most)?.into_iter().map(view).collect())
+        }
     }
 
     /// What the sidecars of this bottle report.
