@@ -88,9 +88,7 @@ fn ssh_agent() -> Result<(), Failed> {
         let with_agent = |command: &str| {
             project.run("env", &[&format!("SSH_AUTH_SOCK={}", socket.display()), "sh", "-c", command])
         };
-        crate::world::eventually("the agent listens", std::time::Duration::from_secs(10), || {
-            socket.exists()
-        })?;
+        crate::world::eventually("the agent listens", || socket.exists())?;
         with_agent("ssh-add -q id_ed25519").expect_ok()?;
         with_agent("docker compose up --detach --wait --build").expect_ok()?;
         assert_eq!(

@@ -3,7 +3,6 @@
 //! This bottle is arranged so whatever `BOTTLE_E2E_SIDECARS` says; with `bundled` all other tests run on such bottles too.
 
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use libtest_mimic::Failed;
 
@@ -27,7 +26,6 @@ pub(crate) const TESTS: &[Test] = &[
 
 /// The secret of the gate.
 const GIT_TOKEN: &str = "e2e-git-5d41402abc4b2a76";
-const SOON: Duration = Duration::from_secs(30);
 /// The users of the sidecars.
 const EGRESS: &str = "9443";
 const GIT: &str = "9418";
@@ -371,14 +369,13 @@ fn health() -> Result<(), Failed> {
     let path = project.directory.join(".bottle").join(&project.slug).join("egress/policy.yaml");
     let good = std::fs::read_to_string(&path)?;
     std::fs::write(&path, good.replacen("routes:", "routs:", 1))?;
-    let red =
-        eventually("egress says that its policy is bad", SOON, || check(project).is_ok_and(|said| !said.ok));
+    let red = eventually("egress says that its policy is bad", || check(project).is_ok_and(|said| !said.ok));
     let said = check(project)?.text;
     std::fs::write(&path, &good)?;
     red?;
     assert!(said.contains("egress: not healthy: ") && said.contains("policy.yaml"), "{said}");
     assert!(said.contains("git-gate: ok\nsupervise: ok\n"), "{said}");
-    eventually("all is well again", SOON, || check(project).is_ok_and(|said| said.ok))
+    eventually("all is well again", || check(project).is_ok_and(|said| said.ok))
 }
 
 fn killed() -> Result<(), Failed> {
@@ -389,23 +386,23 @@ fn killed() -> Result<(), Failed> {
     // By root: what runs as the user of a process that died is ended with it.
     shell(project, "0", &format!("kill -9 {egress}")).expect_ok()?;
     let url = "https://api.example.org/v1/again";
-    eventually("egress answers again", SOON, || curl(project, url).text.contains("200 \n"))?;
+    eventually("egress answers again", || curl(project, url).text.contains("200 \n"))?;
     assert_ne!(pid(project, EGRESS, "sidecar egress")?, egress);
     assert_eq!(pid(project, "0", "git-gate start")?, gate, "the gate was started anew too");
     // The gate's own process is killed: its keys, its lock and its agents must not stay behind.
     let agent = pid(project, KEYS, "ssh-agent")?;
     shell(project, "0", &format!("kill -9 {gate}")).expect_ok()?;
     let script = "git ls-remote --exit-code git://git-gate/app.git refs/heads/main";
-    eventually("the gate is another one", SOON, || {
+    eventually("the gate is another one", || {
         pid(project, "0", "git-gate start").is_ok_and(|now| now != gate)
     })?;
-    eventually("the gate answers again", SOON, || project.agent(script).ok)?;
+    eventually("the gate answers again", || project.agent(script).ok)?;
     assert_ne!(pid(project, KEYS, "ssh-agent")?, agent, "the old agent is still there");
     let supervise = pid(project, SUPERVISE, "sidecar supervise")?;
     shell(project, "0", &format!("kill -9 {supervise}")).expect_ok()?;
-    eventually("all is well again", SOON, || check(project).is_ok_and(|said| said.ok))?;
+    eventually("all is well again", || check(project).is_ok_and(|said| said.ok))?;
     assert_eq!(started(), before, "the container was started anew");
-    eventually("whoever died was reaped", SOON, || {
+    eventually("whoever died was reaped", || {
         shell(project, "0", "grep -ls '^State:.*Z' /proc/[0-9]*/status || echo none").text == "none\n"
     })?;
     let logs = project.compose(&["logs", "--no-log-prefix", "sidecars"]).text;

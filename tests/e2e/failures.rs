@@ -52,9 +52,7 @@ fn stopped_upstream() -> Result<(), Failed> {
     fetch.expect_refused("upstream-down")?;
     clone.expect_refused("upstream-down")?;
     push.expect_refused("bottle: ")?;
-    eventually("the upstream answers again", Duration::from_secs(30), || {
-        project.agent(&format!("git ls-remote {URL}")).ok
-    })
+    eventually("the upstream answers again", || project.agent(&format!("git ls-remote {URL}")).ok)
 }
 
 fn silent_upstream() -> Result<(), Failed> {
@@ -67,17 +65,15 @@ fn silent_upstream() -> Result<(), Failed> {
     project.compose(&["unpause", "upstream"]).expect_ok()?;
     fetch.expect_refused("upstream-down")?;
     assert!(took < Duration::from_mins(1), "the agent was held for {took:?}");
-    eventually("the upstream answers again", Duration::from_mins(1), || {
-        project.agent(&format!("git ls-remote {URL}")).ok
-    })
+    eventually("the upstream answers again", || project.agent(&format!("git ls-remote {URL}")).ok)
 }
 
 fn killed_gate() -> Result<(), Failed> {
     let project = main()?;
-    let script = "head -c 60000000 /dev/urandom >big && git add big && git commit -q -m big && touch /tmp/pushing && git push origin HEAD:agent/killed";
+    let script = "head -c 60000000 /dev/urandom >big && git -c core.compression=0 add big && git commit -q -m big && touch /tmp/pushing && git push origin HEAD:agent/killed";
     let pushing = std::thread::spawn(move || project.agent_in_clone(script));
-    eventually("the push has begun", Duration::from_secs(30), || project.agent("test -e /tmp/pushing").ok)?;
-    eventually("the gate has a quarantine", Duration::from_secs(30), || {
+    eventually("the push has begun", || project.agent("test -e /tmp/pushing").ok)?;
+    eventually("the gate has a quarantine", || {
         project.gate("git", "ls -d /var/lib/bottle/mirrors/app.git/objects/*incoming*").ok
     })?;
     project.compose(&["kill", "--signal", "KILL", "git-gate"]).expect_ok()?;

@@ -375,12 +375,10 @@ fn moved() -> Result<(), Failed> {
     // The upstream moves after the agent has cloned and before it pushes.
     let script = format!(
         "git switch -q agent/moving && echo mine >mine && {COMMIT} && touch /tmp/ready && \
-         until [ -e /tmp/go ]; do :; done; rm /tmp/go /tmp/ready; git push origin HEAD:agent/moving"
+         until [ -e /tmp/go ]; do sleep 0.05; done; rm /tmp/go /tmp/ready; git push origin HEAD:agent/moving"
     );
     let pushing = std::thread::spawn(move || project.agent_in_clone(&script));
-    crate::world::eventually("the agent is ready to push", std::time::Duration::from_secs(20), || {
-        project.agent("test -e /tmp/ready").ok
-    })?;
+    crate::world::eventually("the agent is ready to push", || project.agent("test -e /tmp/ready").ok)?;
     project.upstream("update-ref refs/heads/agent/moving main").expect_ok()?;
     project.agent("touch /tmp/go").expect_ok()?;
     pushing.join().map_err(|_| "the push's thread panicked")?.expect_refused("upstream-moved")?;

@@ -2,7 +2,6 @@
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use libtest_mimic::Failed;
 
@@ -44,7 +43,7 @@ impl Registry {
             .stderr(Stdio::null())
             .spawn()?;
         let registry = Self { child, port };
-        eventually("the registry answers", Duration::from_secs(30), || {
+        eventually("the registry answers", || {
             project.run("curl", &["-sf", &format!("http://127.0.0.1:{port}/v2/")]).ok
         })?;
         Ok(registry)

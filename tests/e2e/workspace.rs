@@ -5,7 +5,6 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use libtest_mimic::Failed;
 
@@ -231,9 +230,7 @@ fn replaced() -> Result<(), Failed> {
     fs::copy(&path, &beside)?;
     chown(&beside, Some(user), Some(group))?;
     fs::rename(&beside, &path)?;
-    eventually("the agent is ended", Duration::from_mins(1), || {
-        project.inspect("agent", "{{.State.Running}}") == "false"
-    })?;
+    eventually("the agent is ended", || project.inspect("agent", "{{.State.Running}}") == "false")?;
     project.up_again(&[]).expect_ok()?;
     assert!(!project.agent("echo x >>/workspace/bottle.yaml").ok, "the new file is open");
     Ok(())
@@ -261,7 +258,7 @@ fn refused() -> Result<(), Failed> {
     ] {
         host_git(project, &wrong)?;
         let said = project.compose(&["restart", "--timeout", "2", "agent"]);
-        let ended = eventually("the agent refuses to start", Duration::from_mins(1), || {
+        let ended = eventually("the agent refuses to start", || {
             project.inspect("agent", "{{.State.Running}}") == "false"
         });
         let logs = project.compose(&["logs", "--tail", "5", "agent"]).text;

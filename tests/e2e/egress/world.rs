@@ -113,7 +113,7 @@ pub(crate) const METADATA: &str = "169.254.169.254";
 /// What curl in the agent's container got: the status, the reason and the body, or its own error.
 pub(crate) fn curl(project: &Project, arguments: &str) -> Said {
     project.agent(&format!(
-        "curl --silent --show-error --max-time 20 --write-out '%{{stderr}}%{{http_code}} %header{{x-bottle-reason}}\\n' {arguments}"
+        "curl --silent --show-error --max-time 60 --write-out '%{{stderr}}%{{http_code}} %header{{x-bottle-reason}}\\n' {arguments}"
     ))
 }
 

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use super::sshd::Sshd;
 
 /// How long a condition may take to come true.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where a needed program is; a missing one fails the test and says what to do.
 pub(super) fn tool(name: &str) -> PathBuf {

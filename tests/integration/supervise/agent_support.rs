@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::support::write;
 
 /// How long a condition may take to come true.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 const POLICY: &str = "
 version: 1

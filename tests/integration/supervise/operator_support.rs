@@ -170,7 +170,7 @@ pub(super) fn http(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &
 /// Waits until something is there.
 #[track_caller]
 pub(super) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_mins(1);
     loop {
         if let Some(found) = look() {
             return found;

@@ -30,7 +30,7 @@ pub(super) use process::{Egress, write_policy};
 pub(super) use setup::{Setup, any, deny, methods, paths};
 
 /// How long a condition may take to come true.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the process may grow by at its peak, in kB, where it passes on much more than that. The parts of a debug build that
 /// are run for the first time count as well.
