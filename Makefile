@@ -29,7 +29,7 @@ test: ## set the machine up and run every test
 lint: ## formatting, clippy, shellcheck, cargo-deny
 	@scripts/setup.sh rust host-tools
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --package bottle --package bottle-fuzz --no-default-features -- -D warnings
 	scripts/lint.sh
 
 bench: ## compare with other programs on this machine

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# The fuzz targets of fuzz/, with the stable compiler: `check` sees that they compile, `run SECONDS [TARGET...]` runs
-# each for so long. What a run found to be worth keeping stays in target/fuzz/corpus, what broke a target in
-# target/fuzz/artifacts.
+# The fuzz targets of fuzz/, with the stable compiler: `run SECONDS [TARGET...]` runs each for so long. What a run found to be
+# worth keeping stays in target/fuzz/corpus, what broke a target in target/fuzz/artifacts.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -17,13 +16,8 @@ instrument=(
 )
 
 usage() {
-    echo "usage: scripts/fuzz.sh check | run SECONDS [TARGET...]" >&2
+    echo "usage: scripts/fuzz.sh run SECONDS [TARGET...]" >&2
     exit 2
-}
-
-check() {
-    cargo check --quiet --locked --package bottle-fuzz --no-default-features
-    echo "fuzz: the targets compile"
 }
 
 run() {
@@ -54,10 +48,6 @@ run() {
 }
 
 case ${1-} in
-check)
-    (($# == 1)) || usage
-    check
-    ;;
 run)
     [[ ${2-} =~ ^[0-9]+$ ]] || usage
     run "${@:2}"
