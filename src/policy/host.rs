@@ -108,6 +108,11 @@ impl Host {
             Ok(Self::Address(_)) | Err(_) => Err(invalid()),
         }
     }
+
+    /// Whether nobody can have this name: it is below `invalid` (RFC 6761, section 6.4).
+    pub fn is_nobodys(&self) -> bool {
+        matches!(self, Self::Name(name) if name.rsplit('.').next() == Some("invalid"))
+    }
 }
 
 /// Letters, digits and hyphens inside (RFC 1123, section 2.1), and `_`, which names of services have (RFC 8552).

@@ -76,6 +76,18 @@ fn what_a_deny_rule_refuses_or_another_route_is_refused_at_once() {
     assert_eq!(held(&egress), 0);
 }
 
+/// The agent's container asks for such a name before it starts, and begins only with the refusal.
+#[test]
+fn a_name_that_can_not_exist_is_refused_at_once_and_nobody_is_asked_for_it() {
+    let (_origin, _other, egress) = world(20);
+    let start = Instant::now();
+    for url in ["https://probe.bottle.invalid/", "https://INVALID/", "http://a.invalid./x"] {
+        egress.get(url).refused("route-missing");
+    }
+    assert!(start.elapsed() < Duration::from_secs(10));
+    assert_eq!(held(&egress), 0);
+}
+
 #[test]
 fn few_are_held_and_the_others_are_refused_at_once() {
     let (origin, other, egress) = world(20);

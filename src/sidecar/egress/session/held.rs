@@ -33,6 +33,10 @@ impl Held {
         let egress = Arc::clone(exchange.egress());
         let snapshot = egress.live.now();
         let Some(OnRefusal::Ask(seconds)) = snapshot.policy.on_refusal else { return None };
+        // No approval would lead anywhere. The agent's own first request is one of these: it waits for its refusal.
+        if exchange.target().is_some_and(|target| target.host.is_nobodys()) {
+            return None;
+        }
         let refusal =
             exchange.judge(&snapshot).err().filter(|refusal| refusal.reason == Reason::RouteMissing)?;
         // What is held is told at once, and the operator is asked for its path: none with a secret in it.
