@@ -107,7 +107,9 @@ pub(super) fn run(args: Args) -> Result<u8> {
         for owner in plans.iter().filter_map(|plan| owner(plan.agent.mount.as_ref()?, &target.directory)) {
             writeln!(stderr, "warning: {}\nhint: {}", shown(&owner.what), shown(&owner.mend))?;
         }
-        stderr.write_all(closing(output.as_deref(), slug, std::io::stdout().is_terminal()).as_bytes())?;
+        let session = plans.first().map_or("sh", |plan| plan.agent.image.session());
+        let printed = std::io::stdout().is_terminal();
+        stderr.write_all(closing(output.as_deref(), slug, session, printed).as_bytes())?;
     }
     Ok(EXIT_OK)
 }
@@ -153,7 +155,7 @@ fn warn(plans: &[Plan], stderr: &mut impl Write) -> Result<()> {
 }
 
 /// What to do with the bundle: Compose's own commands.
-fn closing(output: Option<&Path>, slug: Option<&str>, printed: bool) -> String {
+fn closing(output: Option<&Path>, slug: Option<&str>, session: &str, printed: bool) -> String {
     let file = slug.map(|slug| format!(" -f compose.{slug}.yaml")).unwrap_or_default();
     let mut lines = Vec::new();
     match output {
@@ -162,7 +164,7 @@ fn closing(output: Option<&Path>, slug: Option<&str>, printed: bool) -> String {
         None => {}
     }
     lines.extend(
-        ["up --detach --wait", "exec agent bash", "logs --follow", "down"]
+        ["up --detach --wait", &format!("exec agent {}", shown(session)), "logs --follow", "down"]
             .map(|rest| format!("docker compose{file} {rest}")),
     );
     lines.into_iter().fold("next:\n".to_owned(), |text, line| format!("{text}  {line}\n"))
@@ -176,12 +178,15 @@ mod tests {
 
     #[test]
     fn the_closing_lines_say_which_commands_of_compose_come_next() {
-        let all = "  docker compose up --detach --wait\n  docker compose exec agent bash\n  docker compose logs --follow\n  docker compose down\n";
-        assert_eq!(closing(None, None, false), format!("next:\n{all}"));
-        assert_eq!(closing(None, None, true), format!("next:\n  bottle render > compose.yaml\n{all}"));
+        let all = "  docker compose up --detach --wait\n  docker compose exec agent claude\n  docker compose logs --follow\n  docker compose down\n";
+        assert_eq!(closing(None, None, "claude", false), format!("next:\n{all}"));
+        assert_eq!(
+            closing(None, None, "claude", true),
+            format!("next:\n  bottle render > compose.yaml\n{all}")
+        );
         let per_agent = all.replace("compose ", "compose -f compose.one.yaml ");
         assert_eq!(
-            closing(Some(Path::new("it's")), Some("one"), true),
+            closing(Some(Path::new("it's")), Some("one"), "claude", true),
             format!("next:\n  cd 'it'\\''s'\n{per_agent}")
         );
     }

@@ -32,6 +32,8 @@ mapping! {
     Description, "a preset" {
         /// The command of the container, where the manifest has none.
         required command: List<EnvValue>,
+        /// The program that a session in the container starts with, where it isn't `bash`.
+        optional session: Spanned<FileName>,
         /// The files that the image is built from.
         required build: List<FileName>,
         /// Environment variables of the agent.
@@ -143,8 +145,17 @@ struct Reader<'a, 'b> {
 
 impl Reader<'_, '_> {
     fn preset(&mut self, described: &Description) -> Option<Preset> {
-        let Description { command, build, environment: _, model: _, files, prompt: _, skills: _, links: _ } =
-            described;
+        let Description {
+            command,
+            session: _,
+            build,
+            environment: _,
+            model: _,
+            files,
+            prompt: _,
+            skills: _,
+            links: _,
+        } = described;
         let before = self.errors.len();
         let mut texts = Vec::new();
         for name in build {
@@ -229,7 +240,8 @@ fn first_line(file: FileId, text: &str) -> Span {
 
 /// Finds what the types can't say.
 fn check(described: &Description, errors: &mut Vec<Diagnostic>) {
-    let Description { command: _, build, environment, model, files, prompt, skills, links } = described;
+    let Description { command: _, session: _, build, environment, model, files, prompt, skills, links } =
+        described;
     let files = || files.iter().flat_map(List::iter);
     if !build.iter().any(|name| name.value.as_str() == "Dockerfile") {
         let span = build.0.first().map(|name| name.span);
@@ -352,10 +364,11 @@ fn carried(inject: &Inject) -> Option<Carried> {
 
 /// The description without its places.
 fn plain(described: &Description) -> preset::Description {
-    let Description { command, build, environment, model, files, prompt, skills, links } = described;
+    let Description { command, session, build, environment, model, files, prompt, skills, links } = described;
     let text = |path: &Spanned<ContainerPath>| path.value.as_str().to_owned();
     preset::Description {
         command: texts(command),
+        session: session.as_ref().map(|program| program.value.as_str().to_owned()),
         build: texts(build),
         environment: environment
             .iter()

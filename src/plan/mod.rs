@@ -111,6 +111,18 @@ pub enum Image {
     Build(Path),
 }
 
+impl Image {
+    /// The program that a session in the container starts with. Of an image nothing is known but that bottle's entrypoint needs
+    /// a shell there.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        match self {
+            Self::Preset(preset) => preset.description.session(),
+            Self::Named(_) | Self::Build(_) => "sh",
+        }
+    }
+}
+
 /// Resolves the manifest for one agent, or for the only one there is.
 ///
 /// # Errors

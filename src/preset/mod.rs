@@ -30,6 +30,8 @@ pub struct Preset {
 pub struct Description {
     /// The command of the container, where the manifest has none.
     pub command: Vec<String>,
+    /// The program that a session in the container starts with, where it isn't `bash`.
+    pub session: Option<String>,
     /// The files that the image is built from.
     pub build: Vec<String>,
     /// Environment variables of the agent.
@@ -44,6 +46,14 @@ pub struct Description {
     pub skills: String,
     /// Links in the agent's home, made anew at each start.
     pub links: Vec<Link>,
+}
+
+impl Description {
+    /// The program that a session in the container starts with.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        self.session.as_deref().unwrap_or("bash")
+    }
 }
 
 /// The model's API: what a route must allow, and by which variables the client takes a credential.

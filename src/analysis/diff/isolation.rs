@@ -160,6 +160,8 @@ fn agent(agent: &Agent, settings: &mut Settings) {
         }
         let Description {
             command: _,
+            // No part of the bundle: what bottle says to do next.
+            session: _,
             build: _,
             environment: _,
             model: _,

@@ -114,8 +114,11 @@ pub(super) fn next(out: &mut impl Write, proposal: &Proposal, directory: &Path, 
     writeln!(out, "  bottle doctor{doctor}")?;
     writeln!(out, "  docker compose up --detach --wait")?;
     let program = match runs {
-        Runs::Preset(_) => "bash",
-        Runs::Image(..) => "sh",
+        Runs::Preset(name) => crate::preset::all()
+            .into_iter()
+            .find(|preset| preset.name == *name)
+            .map_or_else(|| "bash".to_owned(), |preset| preset.description.session().to_owned()),
+        Runs::Image(..) => "sh".to_owned(),
     };
     writeln!(out, "  docker compose exec agent {program}")?;
     Ok(())

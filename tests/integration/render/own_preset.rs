@@ -138,6 +138,8 @@ fn a_description_that_reaches_further_than_its_directory_and_its_agent_is_refuse
         ("skills: /etc/mine/skills", "skills: /etc/s\nenvironment: { HOME: /x }"),
         ("skills: /etc/mine/skills", "skills: /etc/s\nlinks: [{ path: ../x, target: /etc/x }]"),
         ("command: [bash]", "command: [bash]\nunknown: 1"),
+        ("command: [bash]", "command: [bash]\nsession: ../x"),
+        ("command: [bash]", "command: [bash]\nsession: 'x; reboot'"),
     ] {
         let place = place().file("mine/preset.yaml", DESCRIPTION.replace(old, new));
         let said = place.bottle(["validate"]).run().fails(1);
