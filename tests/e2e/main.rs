@@ -14,6 +14,8 @@
 )]
 
 mod agent;
+#[path = "../shared/blocks.rs"]
+mod blocks;
 mod bottles;
 mod bundled;
 mod doctor;
@@ -24,6 +26,7 @@ mod https;
 mod images;
 mod pipelock;
 mod presets;
+mod start;
 mod supervise;
 mod workspace;
 mod world;
@@ -48,7 +51,7 @@ static SECOND: Lane = Mutex::new(());
 static THIRD: Lane = Mutex::new(());
 static FOURTH: Lane = Mutex::new(());
 
-const GROUPS: [Group; 13] = [
+const GROUPS: [Group; 14] = [
     ("agent", &FIRST, &[agent::TESTS]),
     ("gate", &FIRST, &[gate::TESTS]),
     ("failures", &FIRST, &[failures::TESTS]),
@@ -61,6 +64,7 @@ const GROUPS: [Group; 13] = [
     ("pipelock", &FOURTH, &[pipelock::TESTS]),
     ("images", &FOURTH, &[images::TESTS]),
     ("presets", &FOURTH, &[presets::TESTS]),
+    ("start", &FOURTH, &[start::TESTS]),
     ("supervise", &THIRD, &[supervise::TESTS]),
 ];
 

@@ -1,5 +1,7 @@
 //! The integration tests: one binary, one file a subject.
 
+#[path = "../shared/blocks.rs"]
+mod blocks;
 mod book;
 mod cli;
 mod egress;

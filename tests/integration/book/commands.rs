@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `sh` | It runs, and must go well. |
 //! | `sh,refused` | It runs, and must end with another exit code than 0. |
-//! | `sh,engine` | It needs a container engine: not run here, but the shell reads it, and bottle the options of its own commands. |
+//! | `sh,engine` | It needs a container engine: not run here, but the shell reads it, and bottle the options of its own commands. Those of the start are run end to end (tests/e2e/start.rs). |
 //! | `sh,inside` | It is for the agent's container: read in the same way. |
 //! | `sh,remote` | It asks a host that isn't here, or builds for minutes: read in the same way. |
 //! | `text,output` | What the block before it printed; `BOTTLE_UPDATE_DOCS` writes it. |

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 /// For the tests of egress, which write its metrics.
 pub(crate) use generated::{cell, sections};
 
+use crate::blocks::{Block, blocks};
 use crate::support::{files, project};
 
 /// A page of the book.
@@ -22,25 +23,6 @@ struct Page {
     name: String,
     path: PathBuf,
     text: String,
-}
-
-/// A fenced block of a page.
-struct Block {
-    /// The number of its first line, the fence.
-    line: usize,
-    /// The words of the fence, the language first.
-    words: Vec<String>,
-    text: String,
-}
-
-impl Block {
-    fn language(&self) -> &str {
-        self.words.first().map_or("", String::as_str)
-    }
-
-    fn has(&self, word: &str) -> bool {
-        self.words.iter().skip(1).any(|found| found == word)
-    }
 }
 
 fn page(name: &str) -> Page {
@@ -59,27 +41,9 @@ fn pages() -> Vec<Page> {
 }
 
 impl Page {
-    /// The fenced blocks, in their order. One that is never closed fails.
+    /// The fenced blocks, in their order.
     fn blocks(&self) -> Vec<Block> {
-        let mut blocks = Vec::new();
-        let mut lines = self.text.lines().enumerate();
-        while let Some((at, line)) = lines.next() {
-            let Some(words) = line.strip_prefix("```") else { continue };
-            let mut text = String::new();
-            loop {
-                let Some((_, line)) = lines.next() else {
-                    unreachable!("{}:{}: the block has no end", self.name, at + 1)
-                };
-                if line == "```" {
-                    break;
-                }
-                text.push_str(line);
-                text.push('\n');
-            }
-            let words = words.split([',', ' ']).filter(|word| !word.is_empty()).map(str::to_owned).collect();
-            blocks.push(Block { line: at + 1, words, text });
-        }
-        blocks
+        blocks(&self.name, &self.text)
     }
 
     /// The text without its fenced blocks, each line in its place.
