@@ -24,6 +24,7 @@ mod failures;
 mod gate;
 mod https;
 mod images;
+mod own_preset;
 mod pipelock;
 mod presets;
 mod start;
@@ -51,7 +52,7 @@ static SECOND: Lane = Mutex::new(());
 static THIRD: Lane = Mutex::new(());
 static FOURTH: Lane = Mutex::new(());
 
-const GROUPS: [Group; 14] = [
+const GROUPS: [Group; 15] = [
     ("agent", &FIRST, &[agent::TESTS]),
     ("gate", &FIRST, &[gate::TESTS]),
     ("failures", &FIRST, &[failures::TESTS]),
@@ -64,6 +65,7 @@ const GROUPS: [Group; 14] = [
     ("pipelock", &FOURTH, &[pipelock::TESTS]),
     ("images", &FOURTH, &[images::TESTS]),
     ("presets", &FOURTH, &[presets::TESTS]),
+    ("own_preset", &FOURTH, &[own_preset::TESTS]),
     ("start", &FOURTH, &[start::TESTS]),
     ("supervise", &THIRD, &[supervise::TESTS]),
 ];

@@ -17,34 +17,37 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_commit_goes_through_the_gate_and_the_hosts_repository_stays_as_it_is", commit),
     ("a_file_that_is_replaced_on_the_host_ends_the_agent_and_is_closed_again", replaced),
     ("a_repository_with_submodules_or_with_a_secret_in_its_settings_is_refused", refused),
+    ("a_directory_of_the_manifests_own_is_closed_as_a_whole_also_for_what_is_replaced_in_it", apart),
 ];
 
 const URL: &str = "ssh://git@git.example.org:2222/srv/git/app.git";
 
 /// A repository that is the workspace, with the manifest and the bundle in it.
-static MOUNTED: LazyLock<Result<Project, String>> = LazyLock::new(|| {
-    let outside = Project::new("mounted")?;
+static MOUNTED: LazyLock<Result<Project, String>> = LazyLock::new(|| arrange("mounted", "repo"));
+
+/// A bottle whose workspace is a repository of the host, with the manifest and the bundle in a directory of it.
+fn arrange(name: &str, inside: &str) -> Result<Project, String> {
+    let outside = Project::new(name)?;
     let host_key = outside.keys()?;
-    let project = outside.below("repo")?;
+    let project = outside.below(inside)?;
+    let (root, up) = (outside.directory.join("repo"), if inside == "repo" { "." } else { ".." });
     let failed = |error: std::io::Error| error.to_string();
-    fs::create_dir_all(project.directory.join("tools/hooks")).map_err(failed)?;
-    project.write("tools/hooks/pre-commit", "#!/bin/sh\n");
+    fs::create_dir_all(root.join("tools/hooks")).map_err(failed)?;
+    fs::write(root.join("tools/hooks/pre-commit"), "#!/bin/sh\n").map_err(failed)?;
     project.write(
         "bottle.yaml",
         &format!(
-            "bottles:\n  dev:\n    git:\n      app:\n        upstream: {URL}\n        identity_file: ../id_ed25519\n        \
+            "bottles:\n  dev:\n    git:\n      app:\n        upstream: {URL}\n        identity_file: {up}/../id_ed25519\n        \
              known_host_key: {host_key}\n        push: [{{ refs: \"agent/**\", allow: [create] }}]\nagents:\n  {}:\n    \
-             bottle: dev\n    preset: shell\n    workspace: {{ mount: ., read_only: [tools/hooks] }}\n",
+             bottle: dev\n    preset: shell\n    workspace: {{ mount: {up}, read_only: [{up}/tools/hooks] }}\n",
             project.slug
         ),
     );
-    let own = upstream_override("app").replace("./upstream:", "../upstream:");
+    let own = upstream_override("app").replace("./upstream:", &format!("{up}/../upstream:"));
     project.write("compose.override.yaml", &own);
     let (user, group) = user(&outside.directory)?;
-    let environment = format!(
-        "BOTTLE_UID={user}\nBOTTLE_GID={group}\nCOMPOSE_FILE=compose.yaml:compose.override.yaml\nTOKEN=host-secret\n"
-    );
-    project.write(".env", &environment);
+    let files = if up == "." { "COMPOSE_FILE=compose.yaml:compose.override.yaml\n" } else { "" };
+    project.write(".env", &format!("BOTTLE_UID={user}\nBOTTLE_GID={group}\n{files}TOKEN=host-secret\n"));
     for command in [
         "init -q -b main",
         "config core.hooksPath tools/hooks",
@@ -52,15 +55,15 @@ static MOUNTED: LazyLock<Result<Project, String>> = LazyLock::new(|| {
         "add tools",
         "-c user.name=u -c user.email=u@example.org commit -q -m first",
     ] {
-        host_git(&project, command)?;
+        host_git(&project, &format!("-C {up} {command}"))?;
     }
     project.render()?;
-    for path in walk(&project.directory) {
+    for path in walk(&root) {
         std::os::unix::fs::lchown(path, Some(user), Some(group)).map_err(failed)?;
     }
     project.up()?;
     Ok(project)
-});
+}
 
 /// The owner of the files: another one than the first user of a machine, where the tests may choose.
 fn user(directory: &Path) -> Result<(u32, u32), String> {
@@ -101,7 +104,9 @@ fn steering(project: &Project) -> BTreeMap<PathBuf, Vec<u8>> {
         "compose.override.yaml",
         "tools/hooks",
     ];
-    let paths = names.iter().flat_map(|name| walk(&project.directory.join(name)));
+    let own = project.directory.as_path();
+    let places = [own, own.parent().unwrap_or(own)];
+    let paths = places.iter().flat_map(|place| names.iter().flat_map(|name| walk(&place.join(name))));
     paths.map(|path| (path.clone(), fs::read(&path).unwrap_or_default())).collect()
 }
 
@@ -267,5 +272,65 @@ fn refused() -> Result<(), Failed> {
         ended?;
         assert!(logs.contains(told) && !logs.contains("correct-horse"), "{}{logs}", said.text);
     }
+    Ok(())
+}
+
+/// The manifest in a directory of its own, as the book recommends (docs/src/workspaces.md).
+fn apart() -> Result<(), Failed> {
+    let project = arrange("apart", "repo/bottle")?;
+    let before = steering(&project);
+    let attacks = [
+        "echo x >>bottle/F",
+        "rm -f bottle/F",
+        "mv bottle/F moved",
+        "ln -sf /etc/passwd bottle/F",
+        "mv -f made bottle/F",
+        "chmod 777 bottle/F",
+    ];
+    // The last two are not there, and Compose would read them.
+    let files = [
+        "bottle.yaml",
+        "compose.yaml",
+        "compose.override.yaml",
+        ".env",
+        "new",
+        "docker-compose.override.yml",
+    ];
+    let mut scripts: Vec<String> = Vec::new();
+    for file in files {
+        scripts.extend(attacks.map(|attack| attack.replace('F', file)));
+    }
+    scripts.retain(|script| !script.contains("rm -f bottle/new") && !script.contains("rm -f bottle/docker-"));
+    scripts.extend(
+        [
+            "mv bottle moved",
+            "rm -rf bottle && ln -s made bottle",
+            "mv .git moved",
+            "echo x >tools/hooks/pre-commit",
+        ]
+        .map(str::to_owned),
+    );
+    for attack in scripts {
+        assert!(!project.agent(&format!("cd /workspace && echo x >made && {attack}")).ok, "{attack}");
+    }
+    assert!(
+        !project.agent("grep -rs host-secret /workspace /etc/bottle /proc/self/environ").ok,
+        "the agent reads the operator's variables"
+    );
+    assert_eq!(changed(&before, &steering(&project)), NOTHING);
+    // As an editor saves: the new file is as closed as the old one, and the agent goes on.
+    let (path, beside) = (project.directory.join("bottle.yaml"), project.directory.join("bottle.yaml~"));
+    let text = format!("{}# edited\n", fs::read_to_string(&path)?);
+    fs::write(&beside, text)?;
+    fs::rename(&beside, &path)?;
+    let container = project.container("agent");
+    assert!(project.agent("tail -n 1 /workspace/bottle/bottle.yaml").expect_ok()?.contains("# edited"));
+    assert!(!project.agent("echo x >>/workspace/bottle/bottle.yaml").ok, "the new file is open");
+    project.up_again(&[]).expect_ok()?;
+    assert_eq!(project.container("agent"), container);
+    project
+        .agent("cd /workspace && git add made && git commit -q -m made && git push -q origin HEAD:refs/heads/agent/apart")
+        .expect_ok()?;
+    assert!(project.upstream_ref("refs/heads/agent/apart").is_some());
     Ok(())
 }

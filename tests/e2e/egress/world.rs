@@ -84,7 +84,7 @@ agents:
 /// same program can ask from there what the agent asks in vain.
 pub(crate) fn overrides(slug: &str) -> String {
     let context = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/origin");
-    let names = ["api", "files", "plain", "public", "other", "later", "packages"];
+    let names = ["api", "files", "plain", "public", "other", "later", "packages", "models"];
     let aliases = names.map(|name| format!("{name}.example.org")).join(", ");
     format!(
         "services:
