@@ -39,6 +39,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("shallow_and_partial_clones_work", shallow_and_partial),
     ("a_push_on_an_upstream_that_has_moved_is_refused", moved),
     ("what_the_upstreams_own_hook_says_reaches_the_agent", upstream_hook),
+    ("a_submodule_of_a_repository_of_the_bottle_is_fetched_and_any_other_is_refused", submodules),
 ];
 
 /// Pushes what a script commits in a fresh clone, and expects a refusal that leaves the upstream as it is.
@@ -394,5 +395,30 @@ fn upstream_hook() -> Result<(), Failed> {
         refused(&format!("date >f && {COMMIT} && git push origin HEAD:agent/house"), "upstream-refused");
     project.upstream_shell("rm hooks/pre-receive").expect_ok()?;
     assert!(said?.contains("the house says no"));
+    Ok(())
+}
+
+fn submodules() -> Result<(), Failed> {
+    let project = main()?;
+    let url = "ssh://git@git.example.org:2222/srv/git/app.git";
+    // Named as it is, and relative to the remote of the repository that it is in (git-submodule(1)).
+    let said = project
+        .agent_in_clone(&format!(
+            "git submodule --quiet add {url} vendor && git submodule --quiet add ../app.git relative && {COMMIT} && \
+             git push -q origin HEAD:agent/submodules && cd .. && \
+             git clone -q --recurse-submodules --branch agent/submodules {url} again && \
+             cat again/vendor/README again/relative/README"
+        ))
+        .expect_ok()?;
+    assert!(said.ends_with("hello from app\nhello from app\n"), "{said}");
+    for other in [
+        "ssh://git@git.example.org:2222/srv/git/other.git",
+        "git@elsewhere.example.org:x.git",
+        "../other.git",
+    ] {
+        project
+            .agent_in_clone(&format!("git submodule --quiet add {other} other"))
+            .expect_refused("repository-unknown")?;
+    }
     Ok(())
 }
