@@ -37,6 +37,8 @@ pub(super) struct Agent {
     image: Option<String>,
     build: Option<String>,
     command: Vec<String>,
+    /// Whether the command is a shell at the container's terminal.
+    hangs_up: bool,
     environment: Vec<Pair>,
     /// What it reads: files of the bundle, and what of the host the manifest names.
     mounts: Vec<Mount>,
@@ -229,13 +231,13 @@ impl Agent {
         let remote = |name: &String| {
             gate.and_then(|gate| gate.remotes.iter().find(|remote| remote.repository == *name))
         };
+        let command =
+            command.clone().or_else(|| Some(preset?.description.command.clone())).unwrap_or_default();
         Ok(Self {
             image: named,
             build,
-            command: command
-                .clone()
-                .or_else(|| Some(preset?.description.command.clone()))
-                .unwrap_or_default(),
+            hangs_up: matches!(command.as_slice(), [one] if ["bash", "sh"].contains(&one.as_str())),
+            command,
             environment: pairs(environment),
             mounts,
             once,

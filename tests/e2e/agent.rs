@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("its_environment_arrives_as_written", environment),
     ("the_files_that_bind_it_are_read_only", read_only),
     ("it_keeps_its_work_over_a_restart", restart),
+    ("its_shell_ends_when_it_is_stopped_and_is_not_killed", stopped),
     ("it_does_not_start_where_there_is_a_way_out", refuses_a_way_out),
 ];
 
@@ -135,6 +136,16 @@ fn restart() -> Result<(), Failed> {
     project.compose(&["restart", "--timeout", "2", "agent"]).expect_ok()?;
     project.up_again(&[]).expect_ok()?;
     assert_eq!(project.agent("cat /workspace/kept.txt && rm /workspace/kept.txt").expect_ok()?, "kept\n");
+    Ok(())
+}
+
+fn stopped() -> Result<(), Failed> {
+    let project = main()?;
+    project.compose(&["stop", "--timeout", "60", "agent"]).expect_ok()?;
+    let code = project.inspect("agent", "{{.State.ExitCode}}");
+    project.up_again(&[]).expect_ok()?;
+    // 128 and the signal's number (bash(1), EXIT STATUS): SIGHUP, and not SIGKILL.
+    assert_eq!(code, "129");
     Ok(())
 }
 
