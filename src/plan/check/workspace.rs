@@ -1,7 +1,10 @@
 //! What an agent may not be given to work on.
 
+use std::path::{Path, PathBuf};
+
 use super::super::workspace::{below, on_this_machine, preset_directory, resolved, sources};
 use super::{exactly_one, opens_the_host};
+use crate::fs;
 use crate::manifest::diagnostic::{Diagnostic, suggest};
 use crate::manifest::source::Spanned;
 use crate::manifest::values::{HostPath, PathBase};
@@ -152,9 +155,21 @@ fn named_from_elsewhere(mount: &Spanned<HostPath>, loaded: &Loaded, errors: &mut
     }
 }
 
+/// Where a path leads to on this machine, as far as it is there.
+fn led_to(path: &Path) -> PathBuf {
+    let found = path.ancestors().find_map(|there| {
+        let real = fs::canonicalize(there).ok()?;
+        let rest = path.strip_prefix(there).ok()?;
+        Some(if rest.as_os_str().is_empty() { real } else { real.join(rest) })
+    });
+    found.unwrap_or_else(|| path.to_owned())
+}
+
 /// What is in the mounted directory the agent can read: the secrets of all bottles.
 fn secrets(mount: &Spanned<HostPath>, loaded: &Loaded, errors: &mut Vec<Diagnostic>) {
     let Some(directory) = resolved(loaded, mount) else { return };
+    let real = led_to(&directory);
+    let is_inside = |path: &Path| below(&directory, path).is_some() || below(&real, &led_to(path)).is_some();
     let bottles = || loaded.manifest.bottles.iter().flat_map(Map::iter).map(|(_, bottle)| bottle);
     let keys = bottles()
         .flat_map(|bottle| bottle.git.iter().flat_map(Map::iter))
@@ -163,7 +178,7 @@ fn secrets(mount: &Spanned<HostPath>, loaded: &Loaded, errors: &mut Vec<Diagnost
         .flat_map(|bottle| bottle.credentials.iter().flat_map(Map::iter))
         .filter_map(|(_, credential)| credential.source.value.file.as_ref());
     for path in keys.chain(files) {
-        if on_this_machine(loaded, path).is_some_and(|path| below(&directory, &path).is_some()) {
+        if on_this_machine(loaded, path).is_some_and(|path| is_inside(&path)) {
             errors.push(
                 Diagnostic::new(
                     path.span,

@@ -140,6 +140,26 @@ fn a_secret_of_any_bottle_and_by_any_name_is_refused_in_a_mounted_directory() {
         let said = place.bottle(["validate"]).below("home/app").run().fails(1);
         assert!(said.contains("this secret is in the mounted directory"), "{path}: {said}");
     }
+    // A link to it, and one on the way to it: Docker mounts what they lead to. The directory may be a link as well.
+    for (link, to, path, mount) in [
+        ("key", "app/token", "~/key", "."),
+        ("keys", "app/keys", "~/keys/token", "."),
+        ("linked", "app", "~/app/token", "../linked"),
+    ] {
+        let place = Place::new();
+        let directory = if mount == "." { "home/app" } else { "home/other" };
+        place.put(
+            &format!("{directory}/bottle.yaml"),
+            key(path).replace("mount: .", &format!("mount: {mount}")),
+        );
+        for secret in ["home/app/token", "home/app/keys/token"] {
+            place.put(secret, "secret-of-a-test");
+        }
+        std::os::unix::fs::symlink(to, place.root().join("home").join(link)).unwrap();
+        let said = place.bottle(["validate"]).below(directory).run().fails(1);
+        assert!(said.contains("this secret is in the mounted directory"), "{path}: {said}");
+        assert!(!said.contains("secret-of-a-test"), "{said}");
+    }
 }
 
 #[test]
