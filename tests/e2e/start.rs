@@ -83,7 +83,8 @@ impl Reader {
                      chmod 0755 bin/ssh
                      ln -s {} bin/bottle
                      git init --quiet --bare --initial-branch main forge/{}.git
-                     mkdir -p /run/sshd",
+                     # Debian's sshd wants the directory when it runs as root.
+                     [ \"$(id -u)\" != 0 ] || mkdir -p /run/sshd",
                     env!("CARGO_BIN_EXE_bottle"),
                     above.slug
                 ),
