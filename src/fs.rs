@@ -163,6 +163,16 @@ pub fn canonicalize(path: &Path) -> Result<PathBuf, Error> {
     wrap("resolve", path, std::fs::canonicalize(path))
 }
 
+/// Where a path leads, as far as it is there: every symbolic link in that part followed.
+pub fn led_to(path: &Path) -> PathBuf {
+    let found = path.ancestors().find_map(|there| {
+        let real = canonicalize(there).ok()?;
+        let rest = path.strip_prefix(there).ok()?;
+        Some(if rest.as_os_str().is_empty() { real } else { real.join(rest) })
+    });
+    found.unwrap_or_else(|| path.to_owned())
+}
+
 /// Removes a file.
 pub fn remove_file(path: &Path) -> Result<(), Error> {
     wrap("remove", path, std::fs::remove_file(path))

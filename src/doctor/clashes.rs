@@ -3,6 +3,7 @@
 use super::{Finding, Outcome, Subject};
 use crate::engine::command::Command;
 use crate::engine::docker::Resource;
+use crate::fs::led_to;
 use crate::policy::reason::Reason;
 
 pub(super) fn names(subject: &Subject<'_>) -> Outcome {
@@ -33,10 +34,7 @@ fn taken(resource: &Resource) -> Finding {
 
 fn elsewhere<'a>(subject: &Subject<'_>, own: impl Iterator<Item = &'a Resource>) -> Option<Finding> {
     let here = &subject.place.directory;
-    let canonical =
-        |path: &std::path::Path| crate::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let other =
-        own.filter_map(Resource::directory).find(|other| canonical(other.as_ref()) != canonical(here))?;
+    let other = own.filter_map(Resource::directory).find(|other| led_to(other.as_ref()) != led_to(here))?;
     let what = format!("`{}` was started from `{other}`", subject.names.project);
     let down = Command::new("docker").args(["compose", "--project-directory", other, "down"]);
     let mend = format!("`{down}`, or give one agent another name");

@@ -98,6 +98,8 @@ pub struct Loaded {
     /// The directory of each file, absolute, in the order of the files.
     directories: Vec<(FileId, PathBuf)>,
     home: Option<PathBuf>,
+    /// The directories of the user's own bottles and presets.
+    own: Vec<PathBuf>,
     /// What the lock file of the images holds, or why it can't be read.
     lock: Option<Result<Vec<u8>, String>>,
     /// The presets in directories, by the place that names them.
@@ -113,6 +115,11 @@ impl Loaded {
     /// The user's home directory, where it is known.
     pub(crate) fn home(&self) -> Option<&Path> {
         self.home.as_deref()
+    }
+
+    /// The directories of the user's own bottles and presets.
+    pub(crate) fn own(&self) -> &[PathBuf] {
+        &self.own
     }
 
     /// The user's home directory, where the file is one of their own bottles: paths from it are written with `~`, since
@@ -181,8 +188,9 @@ pub fn load(options: &Options) -> Result<Loaded, Diagnostics> {
     let Loader { sources, directories, presets, mut errors, .. } = loader;
     match manifest {
         Some(manifest) if errors.is_empty() => {
-            let mut result =
-                Loaded { manifest, sources, directories, home: options.home.clone(), lock: None, presets };
+            let (home, own) = (options.home.clone(), [&options.home_bottles, &options.home_presets]);
+            let own = own.into_iter().flatten().cloned().collect();
+            let mut result = Loaded { manifest, sources, directories, home, own, lock: None, presets };
             // A text from elsewhere has no files beside it.
             if !matches!(options.input, Input::Text { .. }) {
                 result.lock = result.lock_path().map(|path| {

@@ -19,6 +19,8 @@ pub struct Mounted {
     pub directory: PathBuf,
     /// What in it the agent reads and doesn't change: the paths from there, `/` between the parts.
     pub closed: Vec<String>,
+    /// What agents are made of that isn't in it by its name, absolute: on this machine a link may lead there all the same.
+    pub elsewhere: Vec<PathBuf>,
 }
 
 /// What editors run when they open a directory with it.
@@ -32,14 +34,17 @@ pub(super) fn plan(loaded: &Loaded, agent: &Agent) -> Option<Mounted> {
     let files = loaded.files().map(|(directory, name)| directory.join(name));
     let all = files
         .chain(loaded.lock_path())
-        .chain(own.chain(sources(loaded)).filter_map(|path| resolved(loaded, &path)));
-    let mut closed = vec![DEVCONTAINER.to_owned()];
-    for below in all.filter_map(|path| below(&directory, &path)).filter(|below| !below.is_empty()) {
-        if !closed.contains(&below) {
-            closed.push(below);
+        .chain(own.chain(sources(loaded)).filter_map(|path| on_this_machine(loaded, &path)));
+    // What is the user's own is never closed by its name: the bundle would differ between machines.
+    let (mut closed, mut elsewhere) = (vec![DEVCONTAINER.to_owned()], loaded.own().to_vec());
+    for path in all {
+        match below(&directory, &path) {
+            Some(inside) if inside.is_empty() || closed.contains(&inside) => {}
+            Some(inside) => closed.push(inside),
+            None => elsewhere.push(path),
         }
     }
-    Some(Mounted { source: path(loaded, mount), directory, closed })
+    Some(Mounted { source: path(loaded, mount), directory, closed, elsewhere })
 }
 
 /// The files and directories that agents and bottles are made of, those of the whole manifest: who could change what another

@@ -57,6 +57,8 @@ pub struct Ground {
     pub(crate) closed: Vec<String>,
     /// The directory of the compose file from there, where it is in it, and the compose file's name.
     pub(crate) compose: Option<(String, String)>,
+    /// What steers the host and isn't in it by its name.
+    pub(crate) elsewhere: Vec<PathBuf>,
 }
 
 /// Makes both from the plan. `base` is the directory of the compose files, `names` are what they are called, this agent's
@@ -66,11 +68,11 @@ pub(super) fn new(
     base: &Path,
     names: &[String],
 ) -> Result<(Mounted, Ground), RenderError> {
-    let plan::Mounted { source, directory, closed } = mounted;
-    let mut closed = closed.clone();
+    let plan::Mounted { source, directory, closed, elsewhere } = mounted;
+    let (mut closed, mut elsewhere) = (closed.clone(), elsewhere.clone());
     let bundle = below(directory, base);
     match bundle.as_deref() {
-        None => {}
+        None => elsewhere.push(base.to_owned()),
         Some("") => {
             closed.extend([DIRECTORY, OVERRIDE].map(str::to_owned));
             closed.extend(names.iter().cloned());
@@ -116,7 +118,7 @@ pub(super) fn new(
         compose: bundle.as_deref().filter(|own| own.is_empty()).and_then(|_| names.first().cloned()),
     };
     let compose = bundle.zip(names.first().cloned());
-    Ok((context, Ground { directory: directory.clone(), closed, compose }))
+    Ok((context, Ground { directory: directory.clone(), closed, compose, elsewhere }))
 }
 
 /// A place as `/proc/self/mountinfo` has it (proc(5)); a path of the manifest has no line break.

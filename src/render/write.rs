@@ -65,6 +65,9 @@ pub enum WriteError {
     /// What is to be closed to the agent is a link, which the agent could replace.
     #[error("`{}` is a symbolic link in the mounted workspace, where the agent could lead it elsewhere\nhint: put the file or directory itself there", .0.display())]
     Leads(PathBuf),
+    /// What is to be closed to the agent is in the mounted directory, and not by its name.
+    #[error("`{}` is in the mounted workspace by another name, so that the agent could change it\nhint: name the file, the mounted directory and the bundle's without symbolic links", .0.display())]
+    Elsewhere(PathBuf),
     /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] fs::Error),
@@ -133,9 +136,13 @@ pub fn write(bundles: &[Bundle], target: &Target) -> Result<(), WriteError> {
 
 /// What would make a mounted workspace unsafe or keep it from starting.
 pub(crate) fn look_at(ground: &Ground) -> Result<(), WriteError> {
-    let Ground { directory, closed, compose } = ground;
+    let Ground { directory, closed, compose, elsewhere } = ground;
     if !directory.is_dir() {
         return Err(WriteError::NoWorkspace(directory.clone()));
+    }
+    let real = fs::led_to(directory);
+    if let Some(path) = elsewhere.iter().find(|path| fs::led_to(path).starts_with(&real)) {
+        return Err(WriteError::Elsewhere(path.clone()));
     }
     let git = directory.join(".git");
     let beside = compose.iter().map(|(bundle, _)| format!("{bundle}/{ENVIRONMENT}"));
@@ -156,7 +163,7 @@ pub(crate) fn look_at(ground: &Ground) -> Result<(), WriteError> {
 
 /// Makes what a mounted workspace needs on the host, where it is missing: the engine would make it as root's.
 fn make(ground: &Ground) -> Result<(), WriteError> {
-    let Ground { directory, closed: _, compose } = ground;
+    let Ground { directory, closed: _, compose, elsewhere: _ } = ground;
     for name in [".git", ".devcontainer"] {
         fs::create_dir_all(&directory.join(name))?;
     }

@@ -198,7 +198,7 @@ fn agent(agent: &Agent, settings: &mut Settings) {
     if let Some(clone) = clone {
         settings.put("repository in the workspace", clone, Weight::Nothing);
     }
-    if let Some(Mounted { source, directory: _, closed }) = mount {
+    if let Some(Mounted { source, directory: _, closed, elsewhere: _ }) = mount {
         settings.put("directory of the host in the workspace, writable", path(source), Weight::Opens);
         for closed in closed {
             settings.put(format!("read-only {closed} in the workspace"), "closed", Weight::Holds);

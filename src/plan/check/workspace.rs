@@ -1,10 +1,10 @@
 //! What an agent may not be given to work on.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::super::workspace::{below, on_this_machine, preset_directory, resolved, sources};
 use super::{exactly_one, opens_the_host};
-use crate::fs;
+use crate::fs::led_to;
 use crate::manifest::diagnostic::{Diagnostic, suggest};
 use crate::manifest::source::Spanned;
 use crate::manifest::values::{HostPath, PathBase};
@@ -127,7 +127,7 @@ fn built_from(mount: &Spanned<HostPath>, loaded: &Loaded, errors: &mut Vec<Diagn
         let (Some(directory), Some(from)) = (resolved(loaded, mount), on_this_machine(loaded, &build)) else {
             continue;
         };
-        if below(&from, &directory).is_some() {
+        if below(&from, &directory).or_else(|| below(&led_to(&from), &led_to(&directory))).is_some() {
             errors.push(
                 Diagnostic::new(
                     build.span,
@@ -153,16 +153,6 @@ fn named_from_elsewhere(mount: &Spanned<HostPath>, loaded: &Loaded, errors: &mut
             );
         }
     }
-}
-
-/// Where a path leads to on this machine, as far as it is there.
-fn led_to(path: &Path) -> PathBuf {
-    let found = path.ancestors().find_map(|there| {
-        let real = fs::canonicalize(there).ok()?;
-        let rest = path.strip_prefix(there).ok()?;
-        Some(if rest.as_os_str().is_empty() { real } else { real.join(rest) })
-    });
-    found.unwrap_or_else(|| path.to_owned())
 }
 
 /// What is in the mounted directory the agent can read: the secrets of all bottles.

@@ -210,6 +210,47 @@ fn a_link_in_the_place_of_what_is_closed_is_refused() {
     }
 }
 
+/// What is closed is told by its name from the mounted directory, so nothing of it may be there under another name.
+#[test]
+fn what_steers_the_host_and_is_in_the_mounted_directory_by_a_link_is_refused() {
+    for (what, file, mount, agent) in [
+        ("the bundle", "../link/bottle.yaml", ".", "preset: shell"),
+        ("the bundle and the manifest", "bottle.yaml", "../link", "preset: shell"),
+        ("a build", "bottle.yaml", ".", "build: ../link/image, command: [bash]"),
+        ("a prompt", "bottle.yaml", ".", "preset: shell, prompt: ../link/p.md"),
+    ] {
+        let manifest = format!(
+            "bottles: {{ b: {{}} }}\nagents: {{ a: {{ bottle: b, {agent}, workspace: {{ mount: {mount} }} }} }}\n"
+        );
+        let place =
+            Place::with(&manifest).file("p.md", "").file("image/Dockerfile", "FROM base.example.org/x:1\n");
+        std::os::unix::fs::symlink(place.work(), place.root().join("link")).unwrap();
+        let before = place.tree();
+        let error = place.bottle(["render", "-f", file, "-o", "."]).run().fails(1);
+        assert!(error.contains("is in the mounted workspace by another name"), "{what}: {error}");
+        assert_eq!(place.tree(), before, "{what}: something was written");
+    }
+    // What an image is built from has the directory in it.
+    let place = Place::with(
+        "bottles: { b: {} }\nagents: { a: { bottle: b, build: ../up, command: [bash], workspace: { mount: . } } }\n",
+    );
+    std::os::unix::fs::symlink(place.root(), place.root().join("up")).unwrap();
+    assert!(refused(&place).contains("the agent could change what its image is built from"));
+    // The user's own presets, kept among their dotfiles.
+    let place = Place::with(&manifest("mount: .")).file("dotfiles/presets/x", "");
+    place.put("home/.config/bottle/bottles/x.yaml", "");
+    std::os::unix::fs::symlink(
+        place.work().join("dotfiles/presets"),
+        place.root().join("home/.config/bottle/presets"),
+    )
+    .unwrap();
+    assert!(refused(&place).contains("is in the mounted workspace by another name"));
+    // A mount by a link to a directory of something else closes the same as one without.
+    let place = Place::with(&manifest("mount: ../beside")).file("../other/x", "");
+    std::os::unix::fs::symlink("other", place.root().join("beside")).unwrap();
+    place.bottle(["render", "-o", "."]).run().ok();
+}
+
 #[test]
 fn a_directory_that_is_not_there_is_refused() {
     let error = refused(&Place::with(&manifest("mount: ../beside")));
